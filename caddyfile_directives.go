@@ -1,0 +1,269 @@
+package rr
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-rr/caddy-rr/inject"
+	"github.com/caddy-rr/caddy-rr/verify"
+)
+
+// parseVerify reads the directive rr_verify. Syntax:
+//
+//	rr_verify [<matcher>] [<proxy>] {
+//		accept ...
+//		also ...
+//		allow|deny ...
+//		default allow|deny
+//		encoded_slash keep
+//		max_body <size>
+//	}
+func parseVerify(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next() // the directive
+	v := new(verify.Handler)
+	if h.NextArg() {
+		v.Proxy = h.Val()
+		if err := checkProxy(h, h.Dispenser, v.Proxy); err != nil {
+			return nil, err
+		}
+		if h.NextArg() {
+			return nil, h.ArgErr()
+		}
+	}
+	options := false
+	for h.NextBlock(0) {
+		options = true
+		if known, err := parseSpec(h.Dispenser, &v.Spec); err != nil {
+			return nil, err
+		} else if !known {
+			return nil, h.Errf("unrecognized option %q of rr_verify; there are: accept, also, allow, deny, default, encoded_slash, max_body", h.Val())
+		}
+	}
+	switch {
+	case v.Proxy != "" && options:
+		return nil, h.Errf("rr_verify %s takes everything from the proxy; the block must go", v.Proxy)
+	case v.Proxy == "" && len(v.AcceptRaw) == 0:
+		return nil, h.Err("rr_verify accepts nothing; add `accept <kind> …`, or `accept none` for anonymous callers, or name a proxy")
+	}
+	return v, nil
+}
+
+// parseInject reads the directive rr_inject. Syntax:
+//
+//	rr_inject [<matcher>] [<proxy>] {
+//		present ...
+//		allow|deny ...
+//		default allow|deny
+//		deferred
+//		unverified
+//	}
+func parseInject(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next() // the directive
+	x := new(inject.Handler)
+	if h.NextArg() {
+		x.Proxy = h.Val()
+		if err := checkProxy(h, h.Dispenser, x.Proxy); err != nil {
+			return nil, err
+		}
+		if h.NextArg() {
+			return nil, h.ArgErr()
+		}
+	}
+	for h.NextBlock(0) {
+		if err := parseInjectOption(h, x); err != nil {
+			return nil, err
+		}
+	}
+	if x.Proxy == "" && len(x.PresentRaw) == 0 {
+		return nil, h.Err("rr_inject presents nothing; add `present <kind> …`, or `present none` to send no credential, or name a proxy")
+	}
+	return x, nil
+}
+
+func parseInjectOption(h httpcaddyfile.Helper, x *inject.Handler) error {
+	word := h.Val()
+	switch word {
+	case "deferred", "unverified":
+		x.Deferred, x.Unverified = x.Deferred || word == "deferred", x.Unverified || word == "unverified"
+		if h.NextArg() {
+			return h.ArgErr()
+		}
+		return nil
+	case "present", "allow", "deny", "default":
+		if x.Proxy != "" {
+			return h.Errf("rr_inject %s takes %s from the proxy", x.Proxy, word)
+		}
+		if word == "present" {
+			return parsePresent(h.Dispenser, &x.PresentRaw)
+		}
+		return parseScope(h.Dispenser, &x.Scope)
+	}
+	return h.Errf("unrecognized option %q of rr_inject; there are: present, allow, deny, default, deferred, unverified", word)
+}
+
+// declared is what the global option has declared, nil without one.
+func declared(h httpcaddyfile.Helper) *App {
+	global, ok := h.Option("rr").(httpcaddyfile.App)
+	if !ok {
+		return nil
+	}
+	app := new(App)
+	if json.Unmarshal(global.Value, app) != nil {
+		return nil
+	}
+	return app
+}
+
+// checkProxy refuses, with its place, the name of a proxy that is not declared.
+func checkProxy(h httpcaddyfile.Helper, d *caddyfile.Dispenser, name string) error {
+	app := declared(h)
+	if app == nil {
+		return d.Errf("there is no proxy %q: the global option `rr { … }` is missing", name)
+	}
+	if app.Proxies[name] == nil {
+		return d.Errf("there is no proxy %q; %s", name, known(app.Proxies))
+	}
+	return nil
+}
+
+// parseProxyDirective reads the directive rr_proxy: rr_verify and rr_inject of a proxy
+// and a reverse_proxy to its target. Syntax:
+//
+//	rr_proxy [<matcher>] <proxy> {
+//		<subdirectives of reverse_proxy>
+//	}
+func parseProxyDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // the directive
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	h.Next() // the directive, again: ExtractMatcherSet resets
+	if !h.NextArg() {
+		return nil, h.Err("rr_proxy needs the name of a proxy")
+	}
+	name := h.Val()
+	if err := checkProxy(h, h.Dispenser, name); err != nil {
+		return nil, err
+	}
+	h.Delete()
+	h.Reset()
+	v := &verify.Handler{Proxy: name}
+	x := &inject.Handler{Proxy: name, Deferred: true}
+	return forward(h, matcher, v, x, h.NewFromNextSegment())
+}
+
+// parseGatewayDirective reads the directive rr_gateway: every proxy at <prefix>/<name>/….
+// Without `prefix` it is what the path matcher has before its star. Syntax:
+//
+//	rr_gateway [<matcher>] {
+//		prefix <path>
+//		<subdirectives of reverse_proxy>
+//	}
+func parseGatewayDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // the directive
+	prefix := ""
+	if h.NextArg() {
+		prefix = strings.TrimSuffix(strings.TrimSuffix(h.Val(), "*"), "/")
+		if !strings.HasPrefix(h.Val(), "/") {
+			prefix = ""
+		}
+	}
+	h.Reset()
+	h.Next()
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	if app := declared(h); app == nil || len(app.Proxies) == 0 {
+		return nil, h.Err("rr_gateway has no proxy to lead to; declare one in the global option `rr { … }`")
+	}
+	d := h.NewFromNextSegment()
+	d.Next()
+	d.Next()
+	for d.NextBlock(0) {
+		if d.Val() != "prefix" {
+			skip(d)
+			continue
+		}
+		if !d.AllArgs(&prefix) {
+			return nil, d.ArgErr()
+		}
+		d.DeleteN(2)
+	}
+	d.Reset()
+	return forward(h, matcher, &verify.Handler{Gateway: &verify.Gateway{Prefix: prefix}}, &inject.Handler{Gateway: true, Deferred: true}, d)
+}
+
+// foreign are the subdirectives of reverse_proxy that would take requests elsewhere than
+// the rules judged or the credential is bound to.
+var foreign = map[string]string{
+	"to":        "the upstream is the proxy's target",
+	"dynamic":   "the upstream is the proxy's target",
+	"transport": "the transport is rr's; options towards the upstream go into the target's `transport http { … }`",
+	"rewrite":   "rules judge the path that is sent; put the rewrite before, in the site",
+	"method":    "rules judge the method that is sent; put the change before, in the site",
+}
+
+// forward makes one route of verifying, injecting and forwarding. d holds the directive's
+// tokens, of which what is left is reverse_proxy's.
+func forward(h httpcaddyfile.Helper, matcher map[string]json.RawMessage, v *verify.Handler, x *inject.Handler, d *caddyfile.Dispenser) ([]httpcaddyfile.ConfigValue, error) {
+	if err := refuseForeign(d); err != nil {
+		return nil, err
+	}
+	rp := &reverseproxy.Handler{
+		TransportRaw: caddyconfig.JSONModuleObject(struct{}{}, "protocol", "rr", nil),
+		Upstreams:    reverseproxy.UpstreamPool{{Dial: "{rr.upstream}"}},
+	}
+	if err := rp.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	if err := rp.FinalizeUnmarshalCaddyfile(h); err != nil {
+		return nil, err
+	}
+	route := caddyhttp.Route{HandlersRaw: []json.RawMessage{
+		caddyconfig.JSONModuleObject(v, "handler", "rr_verify", nil),
+		caddyconfig.JSONModuleObject(x, "handler", "rr_inject", nil),
+		caddyconfig.JSONModuleObject(rp, "handler", "reverse_proxy", nil),
+	}}
+	if matcher != nil {
+		route.MatcherSetsRaw = caddyhttp.RawMatcherSets{matcher}
+	}
+	return []httpcaddyfile.ConfigValue{{Class: "route", Value: route}}, nil
+}
+
+// refuseForeign looks through the subdirectives and leaves d before the first token.
+func refuseForeign(d *caddyfile.Dispenser) error {
+	d.Next() // an empty token
+	d.Next() // the directive
+	if d.NextArg() {
+		return d.Errf("surplus argument %q: the upstream is the proxy's target", d.Val())
+	}
+	for d.NextBlock(0) {
+		if why, ok := foreign[d.Val()]; ok {
+			return d.Errf("%s is not for rr (nor are %s): %s", d.Val(), others(d.Val()), why)
+		}
+		if strings.HasPrefix(d.Val(), "header_up") && d.CountRemainingArgs() > 0 {
+			if name := d.RemainingArgs()[0]; strings.EqualFold(strings.TrimLeft(name, "+-?>"), "host") {
+				return d.Err("header_up Host is not for rr: Host is the target's, which the credential is bound to")
+			}
+		}
+		skip(d)
+	}
+	d.Reset()
+	d.Next()
+	return nil
+}
+
+func others(word string) string {
+	rest := slices.DeleteFunc(slices.Sorted(maps.Keys(foreign)), func(s string) bool { return s == word })
+	return strings.Join(rest, ", ")
+}

@@ -1,0 +1,5 @@
+package rr
+
+import "github.com/caddy-rr/caddy-rr/internal/cli"
+
+func init() { cli.Register() }

@@ -1,0 +1,192 @@
+package exchange
+
+import (
+	"io"
+	"sync"
+	"time"
+)
+
+// Holder is a gate that grants access: it says whether a credential it once accepted
+// is still accepted.
+type Holder interface {
+	// Name is the proxy's name; all inline gates share the empty one.
+	Name() string
+	// Holds reports whether the credential with this fingerprint may still come in.
+	Holds(fingerprint [32]byte) bool
+}
+
+// Live knows the gates in force and the streams that were opened through them, so that
+// a caller who loses access loses its open streams too. There is one per process,
+// because streams outlive the configuration that opened them.
+type Live struct {
+	mu      sync.Mutex
+	gates   map[string]map[Holder]int
+	streams map[*stream]struct{}
+	ticking bool
+}
+
+// sweepEvery is how often open streams are held against what is accepted now, for what
+// ends by itself (a credential's expiry). DESIGN promises 1 s.
+const sweepEvery = 500 * time.Millisecond
+
+type stream struct {
+	gate        Holder
+	fingerprint [32]byte
+	expires     time.Time
+	end         func()
+}
+
+// Streams is the process's registry.
+var Streams Live
+
+// Enter puts a gate in force. Each Enter needs one Leave.
+func (l *Live) Enter(g Holder) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gates == nil {
+		l.gates = make(map[string]map[Holder]int)
+		l.streams = make(map[*stream]struct{})
+	}
+	same := l.gates[g.Name()]
+	if same == nil {
+		same = make(map[Holder]int)
+		l.gates[g.Name()] = same
+	}
+	same[g]++
+}
+
+// Leave takes a gate out of force and ends the streams that no gate of the same name
+// would still let in. With a reload the new configuration enters before the old leaves.
+func (l *Live) Leave(g Holder) {
+	l.mu.Lock()
+	same := l.gates[g.Name()]
+	if same[g]--; same[g] <= 0 {
+		delete(same, g)
+	}
+	if len(same) == 0 {
+		delete(l.gates, g.Name())
+	}
+	ends := l.sweepLocked()
+	l.mu.Unlock()
+	run(ends)
+}
+
+// Sweep ends the streams of callers that have lost access; for gates whose accepted
+// credentials change while in force.
+func (l *Live) Sweep() {
+	l.mu.Lock()
+	ends := l.sweepLocked()
+	l.mu.Unlock()
+	run(ends)
+}
+
+// tick sweeps for as long as there are open streams, then ends.
+func (l *Live) tick() {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for range t.C {
+		l.mu.Lock()
+		ends := l.sweepLocked()
+		if l.ticking = len(l.streams) > 0; !l.ticking {
+			l.mu.Unlock()
+			run(ends)
+			return
+		}
+		l.mu.Unlock()
+		run(ends)
+	}
+}
+
+func run(ends []func()) {
+	for _, end := range ends {
+		end()
+	}
+}
+
+func (l *Live) sweepLocked() (ends []func()) {
+	for s := range l.streams {
+		if !l.heldLocked(s) {
+			delete(l.streams, s)
+			ends = append(ends, s.end)
+		}
+	}
+	return ends
+}
+
+func (l *Live) heldLocked(s *stream) bool {
+	if !s.expires.IsZero() && !time.Now().Before(s.expires) {
+		return false
+	}
+	for g := range l.gates[s.gate.Name()] {
+		if g.Holds(s.fingerprint) {
+			return true
+		}
+	}
+	return false
+}
+
+// Watch registers an open stream of x; end is called once if access is lost. The
+// returned function takes the stream out again and must be called when it is over.
+func (l *Live) Watch(x *Exchange, end func()) (done func()) {
+	s := &stream{gate: x.Gate, fingerprint: x.Fingerprint, expires: x.Expires, end: end}
+	l.mu.Lock()
+	if l.streams == nil {
+		l.streams = make(map[*stream]struct{})
+	}
+	l.streams[s] = struct{}{}
+	held := l.heldLocked(s)
+	if !held {
+		delete(l.streams, s)
+	}
+	if held && !l.ticking {
+		l.ticking = true
+		go l.tick()
+	}
+	l.mu.Unlock()
+	if !held {
+		end()
+	}
+	return func() {
+		l.mu.Lock()
+		delete(l.streams, s)
+		l.mu.Unlock()
+	}
+}
+
+// WatchBody registers the stream that a response body is; it is over when the body is
+// closed, and closing it is how it is ended. closed, if not nil, is called when it is over.
+func (l *Live) WatchBody(x *Exchange, body io.ReadCloser, closed func()) io.ReadCloser {
+	done := l.Watch(x, func() { _ = body.Close() })
+	return OnClose(body, func() {
+		done()
+		if closed != nil {
+			closed()
+		}
+	})
+}
+
+// OnClose calls f when the body is closed. A body that can be written to, that of a 101
+// response, stays one.
+func OnClose(body io.ReadCloser, f func()) io.ReadCloser {
+	b := &closer{body, f}
+	if rw, ok := body.(io.ReadWriteCloser); ok {
+		return &duplexCloser{b, rw}
+	}
+	return b
+}
+
+type closer struct {
+	io.ReadCloser
+	f func()
+}
+
+func (c *closer) Close() error {
+	err := c.ReadCloser.Close()
+	c.f()
+	return err
+}
+
+type duplexCloser struct {
+	*closer
+	io.Writer
+}

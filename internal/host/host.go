@@ -1,0 +1,113 @@
+// Package host is what both gates need of Caddy: loading guest modules, handing them the
+// secrets of the configuration, compiling rule expressions, and refusing a request. It
+// is the one package below the gates that imports Caddy.
+package host
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-rr/caddy-rr/internal/rule"
+	"github.com/caddy-rr/caddy-rr/store/secret"
+)
+
+// Loader loads the guests of one configuration and expands their secrets.
+type Loader struct {
+	ctx     caddy.Context
+	log     *zap.Logger
+	secrets *secret.Expander
+	place   string
+}
+
+// NewLoader returns a loader for the module that ctx was made for. Close is not needed:
+// what it starts ends with ctx.
+func NewLoader(ctx caddy.Context, log *zap.Logger) *Loader {
+	l := &Loader{log: log}
+	l.secrets = &secret.Expander{Literal: l.literal, Report: l.report}
+	l.ctx = ctx.WithValue(l.secrets.Key())
+	return l
+}
+
+// Context is the context in which guests' secrets are expanded.
+func (l *Loader) Context() caddy.Context { return l.ctx }
+
+// Guest loads the module namespace.<kind> from its {"kind": …} object. Errors begin
+// with place, which says in the user's words where the object stands.
+func (l *Loader) Guest(place, namespace string, raw json.RawMessage) (guest any, kind string, err error) {
+	kind, rest, err := Split(raw)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", place, err)
+	}
+	id := namespace + "." + kind
+	if _, err := caddy.GetModule(id); err != nil {
+		return nil, kind, fmt.Errorf("%s: %w", place, unknown(lastLabel(namespace), kind, Kinds(namespace)))
+	}
+	l.place = place + " " + kind
+	guest, err = l.ctx.LoadModuleByID(id, rest)
+	if err != nil {
+		return nil, kind, fmt.Errorf("%s: %w", l.place, err)
+	}
+	return guest, kind, nil
+}
+
+// CheckKind returns an error that lists the known kinds if the namespace has no such one.
+func CheckKind(namespace, kind string) error {
+	if _, err := caddy.GetModule(namespace + "." + kind); err != nil {
+		return unknown(lastLabel(namespace), kind, Kinds(namespace))
+	}
+	return nil
+}
+
+// Kinds are the kinds that are compiled in, such as key and bearer for rr.verifiers.
+func Kinds(namespace string) []string {
+	var names []string
+	for _, m := range caddy.GetModules(namespace) {
+		names = append(names, strings.TrimPrefix(string(m.ID), namespace+"."))
+	}
+	return names
+}
+
+// lastLabel turns rr.verifiers into "verifier".
+func lastLabel(namespace string) string {
+	return strings.TrimSuffix(namespace[strings.LastIndexByte(namespace, '.')+1:], "s")
+}
+
+func (l *Loader) literal() {
+	l.log.Warn("a secret is written in clear in the configuration, where /config/ and the autosaved file show it; write {env.NAME} or {file./absolute/path} instead",
+		zap.String("where", l.place))
+}
+
+func (l *Loader) report(path string, err error) {
+	if err != nil {
+		l.log.Error("a secret file cannot be used; its last good value stays in use", zap.String("file", path), zap.Error(err))
+		return
+	}
+	l.log.Info("a secret file can be used again", zap.String("file", path))
+}
+
+// OnChange has f called after secret files have changed.
+func (l *Loader) OnChange(f func()) { l.secrets.Changed = f }
+
+// Watch follows the secret files of what was loaded until the configuration ends.
+func (l *Loader) Watch() {
+	if l.secrets.Watching() {
+		go l.secrets.Watch(l.ctx)
+	}
+}
+
+// RuleEnv compiles the expressions of rules as Caddy's `expression` matcher does.
+func (l *Loader) RuleEnv() rule.Env {
+	return rule.Env{Expression: func(src string) (func(*http.Request) (bool, error), error) {
+		m := &caddyhttp.MatchExpression{Expr: src}
+		if err := m.Provision(l.ctx); err != nil {
+			return nil, err
+		}
+		return m.MatchWithError, nil
+	}}
+}

@@ -1,0 +1,164 @@
+// Package rule decides whether a request is allowed in one scope. Four scopes have rules:
+// the proxy, its target, and the credentials of both sides; all four must allow. In one
+// scope any matching deny denies, else any matching allow allows, else the scope's
+// default decides. A rule that cannot be evaluated denies.
+//
+// The package imports nothing of Caddy.
+package rule
+
+import (
+	"net/http"
+)
+
+// The effects of a rule and of a scope's default.
+const (
+	Allow = "allow"
+	Deny  = "deny"
+)
+
+// Scope are the rules of one scope.
+type Scope struct {
+	// What holds when no rule matches: allow or deny. Default: deny if the scope has an
+	// allow rule, else allow.
+	Default string `json:"default,omitempty"`
+	// The rules. Their order does not matter.
+	Rules []Rule `json:"rules,omitempty"`
+}
+
+// Rule matches requests that fit everything it says; what it does not say fits all.
+type Rule struct {
+	// What a matching request gets: allow or deny.
+	Effect string `json:"effect"`
+	// The methods. Default: all. HEAD is not GET.
+	Methods []string `json:"methods,omitempty"`
+	// Path globs as in Caddy's path matcher, of which one has to fit: /exact, /prefix/*,
+	// *.suffix, *part*, otherwise * within one segment. An allow compares exactly, a deny
+	// in any case.
+	Paths []string `json:"paths,omitempty"`
+	// A regular expression (RE2) for the path.
+	PathRegexp string `json:"path_regexp,omitempty"`
+	// Conditions on headers.
+	Headers []Check `json:"headers,omitempty"`
+	// Conditions on query parameters.
+	Query []Check `json:"query,omitempty"`
+	// Conditions on the caller's verified claims; nested ones by dots.
+	Claims []Check `json:"claims,omitempty"`
+	// Conditions on a JSON or form body; names are JSONPaths (RFC 9535).
+	Body []Check `json:"body,omitempty"`
+	// A CEL expression as in Caddy's expression matcher.
+	Expression string `json:"expression,omitempty"`
+	// Why the rule exists.
+	Note string `json:"note,omitempty"`
+}
+
+// Check is a condition on something with a name. Of several values an allow rule needs
+// all to fit, a deny rule any; of a claim that is a list, any.
+type Check struct {
+	// The name of the header, parameter or claim, or the JSONPath into the body.
+	Name string `json:"name"`
+	// A regular expression (RE2) that the value has to fit. Default: any value.
+	Pattern string `json:"pattern,omitempty"`
+	// Whether nothing of that name may be there (or fit the pattern).
+	Absent bool `json:"absent,omitempty"`
+}
+
+// Env is what compiling needs of the host.
+type Env struct {
+	// Expression compiles a CEL expression.
+	Expression func(src string) (func(*http.Request) (bool, error), error)
+}
+
+// Input is what a scope judges. The four scopes of a request judge the same one.
+type Input struct {
+	// Request with its headers and query; its path and method are not looked at.
+	Request *http.Request
+	// Method as it goes to the upstream; a WebSocket over HTTP/2 is a GET.
+	Method string
+	// Path as CanonicalPath returns it.
+	Path string
+	// Claims of the verified caller.
+	Claims map[string]any
+	// Body, needed if a set NeedsBody.
+	Body *Body
+}
+
+// Decision is a scope's decision.
+type Decision struct {
+	Allowed bool
+	// Rule is the index of the rule that decided, -1 for the default.
+	Rule int
+	// Note of that rule.
+	Note string
+	// Err says why the rule could not be evaluated.
+	Err error
+}
+
+// Verdict is what one rule says of a request, for explanations.
+type Verdict struct {
+	Rule    Rule
+	Matches bool
+	Err     error
+}
+
+// Set is a compiled scope. A nil Set allows everything.
+type Set struct {
+	rules        []compiled
+	source       []Rule
+	body         bool
+	defaultAllow bool
+}
+
+// NeedsBody reports whether a rule may look into the body.
+func (s *Set) NeedsBody() bool { return s != nil && s.body }
+
+// Decide judges a request.
+func (s *Set) Decide(in *Input) Decision {
+	if s == nil {
+		return Decision{Allowed: true, Rule: -1}
+	}
+	st := state{in: in}
+	allow := -1
+	// rules that look into the body come last, so that a body is not read for a request
+	// that is denied without it
+	for _, withBody := range [2]bool{false, true} {
+		if withBody && !s.body {
+			break
+		}
+		for i := range s.rules {
+			c := &s.rules[i]
+			if (len(c.body) > 0) != withBody {
+				continue
+			}
+			ok, err := c.match(&st)
+			switch {
+			case err != nil:
+				return Decision{Rule: c.index, Note: c.note, Err: err}
+			case ok && c.deny:
+				return Decision{Rule: c.index, Note: c.note}
+			case ok && allow < 0:
+				allow = i
+			}
+		}
+	}
+	if allow >= 0 {
+		return Decision{Allowed: true, Rule: s.rules[allow].index, Note: s.rules[allow].note}
+	}
+	return Decision{Allowed: s.defaultAllow, Rule: -1}
+}
+
+// Explain tells what each rule says of a request.
+func (s *Set) Explain(in *Input) []Verdict {
+	if s == nil {
+		return nil
+	}
+	st := state{in: in}
+	verdicts := make([]Verdict, len(s.rules))
+	for i := range s.rules {
+		ok, err := s.rules[i].match(&st)
+		verdicts[i] = Verdict{s.source[i], ok, err}
+	}
+	return verdicts
+}
+
+// DefaultAllows reports what holds when no rule matches.
+func (s *Set) DefaultAllows() bool { return s == nil || s.defaultAllow }

@@ -1,0 +1,365 @@
+// Package rr turns Caddy into an outbound API security gateway. Services and agents hold
+// only a credential for the gateway; it verifies them, checks what they may call, gives
+// the request the upstream's own credential, and forwards it with Caddy's reverse_proxy.
+// The upstream's secret never leaves the gateway but to the upstream.
+//
+// Importing the package registers the app rr, the handlers rr_verify and rr_inject, the
+// transport http.reverse_proxy.transport.rr, all kinds of credentials, the log encoder
+// rr, the Caddyfile directives, and the command `caddy rr`.
+package rr
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/caddy-rr/caddy-rr/inject"
+	"github.com/caddy-rr/caddy-rr/internal/exchange"
+	"github.com/caddy-rr/caddy-rr/internal/host"
+	"github.com/caddy-rr/caddy-rr/internal/metrics"
+	"github.com/caddy-rr/caddy-rr/internal/rule"
+	"github.com/caddy-rr/caddy-rr/verify"
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+	caddy.RegisterModule(new(adminAPI))
+}
+
+// App holds what handlers share: named credentials, targets and proxies, and options.
+type App struct {
+	// Named credentials. A credential either accepts callers or is presented to
+	// upstreams.
+	Credentials map[string]*Credential `json:"credentials,omitempty"`
+	// Named targets: the upstreams.
+	Targets map[string]*inject.TargetSpec `json:"targets,omitempty"`
+	// Proxies: who may call which target, with which credential, and what.
+	Proxies map[string]*Proxy `json:"proxies,omitempty"`
+	// The prefix of the response headers <prefix>-Code, -Message and -Warning. Default:
+	// RR-Proxy.
+	ResponseHeaders string `json:"response_headers,omitempty"`
+	// "pass" hands refusals to Caddy's error routes. Default: rr writes its own body,
+	// application/problem+json.
+	Errors string `json:"errors,omitempty"`
+	// Bounds failed authentications per client address.
+	Throttle *verify.Throttle `json:"throttle,omitempty"`
+
+	log         *zap.Logger
+	loader      *host.Loader
+	answers     *exchange.Answers
+	accepts     map[string]*verify.Credential
+	presents    map[string]*inject.Credential
+	verifyGates map[string]*verify.Gate
+	injectGates map[string]*inject.Gate
+	opened      []*verify.Gate
+	provisioned bool
+}
+
+// Credential is a named credential: it has either accept or present.
+type Credential struct {
+	// How callers prove themselves: a verifier, {"kind": "key", …}.
+	AcceptRaw json.RawMessage `json:"accept,omitempty" caddy:"namespace=rr.verifiers inline_key=kind"`
+	// What the upstream accepts: an injector, {"kind": "bearer", …}.
+	PresentRaw json.RawMessage `json:"present,omitempty" caddy:"namespace=rr.injectors inline_key=kind"`
+	// Where a presented credential may be sent: [https://|http://]host[:port], or
+	// *.example.com for one label; https and its port unless said. Default: the targets
+	// of the proxies that use it.
+	Hosts []string `json:"hosts,omitempty"`
+	// When an accepted credential stops being accepted (RFC 3339). Default: never.
+	Expires time.Time `json:"expires,omitzero"`
+
+	// The rules of the credential.
+	rule.Scope
+}
+
+// Proxy binds what is accepted from callers to a target and its credential.
+type Proxy struct {
+	verify.Spec
+
+	// The name of a target, or a URL.
+	Target string `json:"target,omitempty"`
+	// What the target accepts: an injector, {"kind": "bearer", …}, or a reference to a
+	// named credential, {"kind": "credential", "name": "…"}.
+	PresentRaw json.RawMessage `json:"present,omitempty" caddy:"namespace=rr.injectors inline_key=kind"`
+	// An inactive proxy answers 503 to callers that it recognises.
+	Inactive bool `json:"inactive,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "rr", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision compiles credentials, targets and proxies. It touches neither disk state
+// nor network; secret files are read.
+func (a *App) Provision(ctx caddy.Context) (err error) {
+	a.log = ctx.Logger()
+	a.loader = host.NewLoader(ctx, a.log)
+	if err := registerMetrics(ctx); err != nil {
+		return err
+	}
+	switch a.Errors {
+	case "", "pass":
+	default:
+		return fmt.Errorf("errors can only be pass, not %q", a.Errors)
+	}
+	if a.answers, err = exchange.NewAnswers(a.ResponseHeaders, a.Errors == "pass"); err != nil {
+		return fmt.Errorf("response_headers: %w", err)
+	}
+	if err := a.checkNames(); err != nil {
+		return err
+	}
+	if err := a.provisionCredentials(); err != nil {
+		return err
+	}
+	if err := a.provisionProxies(); err != nil {
+		return err
+	}
+	a.loader.OnChange(a.refresh)
+	a.loader.Watch()
+	a.provisioned = true
+	return nil
+}
+
+func (a *App) checkNames() error {
+	for what, names := range map[string][]string{
+		"credential": slices.Collect(maps.Keys(a.Credentials)),
+		"target":     slices.Collect(maps.Keys(a.Targets)),
+		"proxy":      slices.Collect(maps.Keys(a.Proxies)),
+	} {
+		for _, name := range names {
+			if err := checkName(name); err != nil {
+				return fmt.Errorf("%s %q: %w", what, name, err)
+			}
+		}
+	}
+	return nil
+}
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+func checkName(name string) error {
+	if !namePattern.MatchString(name) {
+		return errors.New("a name is up to 128 letters, digits, dots, hyphens and underscores, and begins with a letter or digit")
+	}
+	return nil
+}
+
+func (a *App) provisionCredentials() error {
+	a.accepts, a.presents = map[string]*verify.Credential{}, map[string]*inject.Credential{}
+	for _, name := range slices.Sorted(maps.Keys(a.Credentials)) {
+		c := a.Credentials[name]
+		switch {
+		case c == nil || len(c.AcceptRaw) == 0 && len(c.PresentRaw) == 0:
+			return fmt.Errorf("credential %s: it says neither accept nor present", name)
+		case len(c.AcceptRaw) > 0 && len(c.PresentRaw) > 0:
+			return fmt.Errorf("credential %s: it says both accept and present; make two credentials of it", name)
+		case len(c.AcceptRaw) > 0 && len(c.Hosts) > 0:
+			return fmt.Errorf("credential %s: hosts is for credentials that are presented to upstreams", name)
+		case len(c.PresentRaw) > 0 && !c.Expires.IsZero():
+			return fmt.Errorf("credential %s: expires is for credentials that are accepted from callers", name)
+		case len(c.AcceptRaw) > 0:
+			v := &verify.Credential{Name: name, Raw: c.AcceptRaw, Scope: c.Scope, Expires: c.Expires}
+			if err := v.Provision(a.loader); err != nil {
+				return err
+			}
+			a.accepts[name] = v
+		default:
+			x := &inject.Credential{Name: name, Raw: c.PresentRaw, Scope: c.Scope, Hosts: c.Hosts}
+			if err := x.Provision(a.loader); err != nil {
+				return err
+			}
+			a.presents[name] = x
+		}
+	}
+	return nil
+}
+
+func (a *App) provisionProxies() error {
+	a.verifyGates, a.injectGates = map[string]*verify.Gate{}, map[string]*inject.Gate{}
+	targets := map[string]*inject.Target{}
+	for _, name := range slices.Sorted(maps.Keys(a.Targets)) {
+		spec := a.Targets[name]
+		if spec == nil {
+			return fmt.Errorf("target %s: it has no url", name)
+		}
+		t, err := inject.NewTarget(a.loader, name, spec)
+		if err != nil {
+			return err
+		}
+		targets[name] = t
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Proxies)) {
+		if err := a.provisionProxy(name, a.Proxies[name], targets); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) provisionProxy(name string, p *Proxy, targets map[string]*inject.Target) error {
+	place := "proxy " + name
+	if p == nil || p.Target == "" {
+		return fmt.Errorf("%s: it has no target", place)
+	}
+	target := targets[p.Target]
+	if target == nil {
+		if !strings.Contains(p.Target, "://") {
+			return fmt.Errorf("%s: there is no target %q; %s", place, p.Target, known(targets))
+		}
+		var err error
+		if target, err = inject.NewTarget(a.loader, "of proxy "+name, &inject.TargetSpec{URL: p.Target}); err != nil {
+			return err
+		}
+	}
+	ig, err := inject.NewGate(a.loader, name, place, target, p.PresentRaw, a)
+	if err != nil {
+		return err
+	}
+	vg, err := verify.NewGate(a.loader, name, place, &p.Spec, a)
+	if err != nil {
+		return err
+	}
+	if p.Inactive {
+		vg.SetInactive()
+	}
+	vg.Open()
+	a.opened = append(a.opened, vg)
+	a.verifyGates[name], a.injectGates[name] = vg, ig
+	return nil
+}
+
+// known lists names for messages.
+func known[V any](m map[string]V) string {
+	if len(m) == 0 {
+		return "none is declared"
+	}
+	return "there are: " + strings.Join(slices.Sorted(maps.Keys(m)), ", ")
+}
+
+// refresh takes over secrets that have changed in their files.
+func (a *App) refresh() {
+	for _, g := range a.opened {
+		if err := g.Refresh(); err != nil {
+			a.log.Error("changed secrets cannot be used; those from before stay in use", zap.Error(err))
+		}
+	}
+	exchange.Streams.Sweep()
+}
+
+// Start implements caddy.App. Everything is ready after Provision.
+func (a *App) Start() error { return nil }
+
+// Stop implements caddy.App. Old requests may still be inside; Cleanup releases.
+func (a *App) Stop() error { return nil }
+
+// Cleanup takes the app's gates out of force.
+func (a *App) Cleanup() error {
+	for _, g := range a.opened {
+		g.Close()
+	}
+	a.opened = nil
+	return nil
+}
+
+// VerifyGate implements verify.Host.
+func (a *App) VerifyGate(proxy string) (*verify.Gate, error) {
+	return lookUp(a, a.verifyGates, "proxy", proxy)
+}
+
+// VerifyGates implements verify.Host.
+func (a *App) VerifyGates() map[string]*verify.Gate { return a.verifyGates }
+
+// ProxyCredential implements verify.Host.
+func (a *App) ProxyCredential(name string) (*verify.Credential, error) {
+	if _, ok := a.presents[name]; ok {
+		return nil, fmt.Errorf("credential %q is presented to upstreams; callers cannot prove themselves with it", name)
+	}
+	return get(a.accepts, "credential", name)
+}
+
+// VerifySettings implements verify.Host.
+func (a *App) VerifySettings() verify.Settings {
+	s := verify.Settings{Answers: a.answers}
+	if a.Throttle != nil {
+		s.Throttle = *a.Throttle
+	}
+	return s
+}
+
+// InjectGate implements inject.Host.
+func (a *App) InjectGate(proxy string) (*inject.Gate, error) {
+	return lookUp(a, a.injectGates, "proxy", proxy)
+}
+
+// TargetCredential implements inject.Host.
+func (a *App) TargetCredential(name string) (*inject.Credential, error) {
+	if _, ok := a.accepts[name]; ok {
+		return nil, fmt.Errorf("credential %q is accepted from callers; it cannot be presented to an upstream", name)
+	}
+	return get(a.presents, "credential", name)
+}
+
+// InjectSettings implements inject.Host.
+func (a *App) InjectSettings() inject.Settings { return inject.Settings{Answers: a.answers} }
+
+// lookUp is get for handlers, which may ask for an app whose provisioning failed: Caddy
+// hands it out all the same.
+func lookUp[V any](a *App, m map[string]V, what, name string) (V, error) {
+	if !a.provisioned {
+		var none V
+		return none, errors.New("the rr app is not ready")
+	}
+	return get(m, what, name)
+}
+
+func get[V any](m map[string]V, what, name string) (V, error) {
+	v, ok := m[name]
+	if !ok {
+		return v, fmt.Errorf("there is no %s %q; %s", what, name, known(m))
+	}
+	return v, nil
+}
+
+// registerMetrics makes rr's collectors known to the configuration's registry.
+func registerMetrics(ctx caddy.Context) error {
+	var reg prometheus.Registerer
+	if r := ctx.GetMetricsRegistry(); r != nil {
+		reg = r
+	}
+	return metrics.Register(reg)
+}
+
+// adminAPI keeps rr's metrics on the admin endpoint: Caddy replaces that endpoint before
+// the apps of a new configuration are loaded, and keeps it if they fail.
+type adminAPI struct{}
+
+// CaddyModule returns the Caddy module information.
+func (*adminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "admin.api.rr", New: func() caddy.Module { return new(adminAPI) }}
+}
+
+// Provision registers the collectors.
+func (*adminAPI) Provision(ctx caddy.Context) error { return registerMetrics(ctx) }
+
+// Routes implements caddy.AdminRouter.
+func (*adminAPI) Routes() []caddy.AdminRoute { return nil }
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+	_ caddy.AdminRouter  = (*adminAPI)(nil)
+	_ verify.Host        = (*App)(nil)
+	_ inject.Host        = (*App)(nil)
+)

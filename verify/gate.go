@@ -1,0 +1,348 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-rr/caddy-rr/internal/exchange"
+	"github.com/caddy-rr/caddy-rr/internal/metrics"
+	"github.com/caddy-rr/caddy-rr/internal/rule"
+)
+
+// Gate is the compiled caller's side of a proxy. It is safe for concurrent use.
+type Gate struct {
+	name, holderName string
+	label            string // in metrics
+	main             group
+	also             []*group
+	set              *rule.Set
+	keepSlash        bool
+	maxBody          int64
+	inactive         bool
+	plain, rejected  []string // challenges without and with a refused credential
+	now              func() time.Time
+	series           *metrics.Proxy
+}
+
+// Open puts the gate in force: its series count and its callers' streams are watched.
+// Each Open needs one Close.
+func (g *Gate) Open() {
+	g.series = metrics.Hold(g.label)
+	exchange.Streams.Enter(g)
+}
+
+// Close takes the gate out of force. Requests that are still inside go on counting.
+func (g *Gate) Close() {
+	exchange.Streams.Leave(g)
+	metrics.Release(g.series)
+}
+
+// group is a list of verifiers of which one has to recognise the caller, and the places
+// that they read.
+type group struct {
+	entries []*accepted
+	slots   slots
+	index   atomic.Pointer[index]
+	others  []*accepted // the entries that are not in the index, in order
+	basics  []*Basic
+}
+
+// index finds opaque credentials by digest. The look-up is no timing oracle: what is
+// compared is the SHA-256 of the caller's text, which nobody can steer towards a known
+// one byte by byte.
+type index map[digest]*indexed
+
+// indexed is an accepted opaque credential and where it may ride.
+type indexed struct {
+	entry  *accepted
+	opaque *opaque
+	places []place
+}
+
+type place struct {
+	slot   int
+	prefix string
+}
+
+// SetInactive has the gate answer 503 to callers that it recognises.
+func (g *Gate) SetInactive() { g.inactive = true }
+
+// Name implements exchange.Holder.
+func (g *Gate) Name() string { return g.holderName }
+
+// Holds implements exchange.Holder.
+func (g *Gate) Holds(print [32]byte) bool {
+	if g.inactive {
+		return false
+	}
+	if x, ok := (*g.main.index.Load())[print]; ok {
+		return !x.entry.expired(g.now()) && !x.opaque.expired()
+	}
+	for _, a := range g.main.others {
+		if a.fingerprint() == print {
+			return !a.expired(g.now())
+		}
+	}
+	return false
+}
+
+func (a *accepted) expired(now time.Time) bool {
+	return !a.expires.IsZero() && !now.Before(a.expires)
+}
+
+// fingerprint tells the credential from others across reloads; with Basic it follows the
+// password, which a file may change.
+func (a *accepted) fingerprint() digest {
+	if b, ok := a.verifier.(*Basic); ok {
+		return verdictKey(a.label, b.user.Get(), b.password.Get())
+	}
+	return a.print
+}
+
+// finish collects the slots and builds the index.
+func (gr *group) finish(where string) error {
+	gr.others = nil
+	for _, a := range gr.entries {
+		switch v := a.verifier.(type) {
+		case opaqueVerifier:
+			gr.slots.add(v.opaqueParts().carriers)
+			continue
+		case Carrying:
+			gr.slots.add(v.Carriers())
+		default:
+			gr.slots.add([]Carrier{{In: InHeader, Name: "Authorization"}})
+		}
+		if b, ok := a.verifier.(*Basic); ok {
+			gr.basics = append(gr.basics, b)
+		}
+		gr.others = append(gr.others, a)
+	}
+	gr.slots.finish()
+	return gr.reindex(where)
+}
+
+// reindex builds the index anew from what the secrets are now.
+func (gr *group) reindex(where string) error {
+	ix := make(index, len(gr.entries))
+	for _, a := range gr.entries {
+		v, ok := a.verifier.(opaqueVerifier)
+		if !ok {
+			continue
+		}
+		o := v.opaqueParts()
+		places := make([]place, len(o.carriers))
+		for i, id := range gr.slots.add(o.carriers) {
+			places[i] = place{id, o.carriers[i].Prefix}
+		}
+		for _, d := range o.digests() {
+			if old, twice := ix[d]; twice && old.entry != a {
+				return fmt.Errorf("%s: %s and %s accept the same secret; who is calling could not be told", where, old.entry.label, a.label)
+			}
+			ix[d] = &indexed{a, o, places}
+		}
+	}
+	gr.index.Store(&ix)
+	return nil
+}
+
+// Refresh takes over secrets that have changed. A change that would make two credentials
+// alike is an error, and what was accepted before stays.
+func (g *Gate) Refresh() error {
+	for _, gr := range append([]*group{&g.main}, g.also...) {
+		if err := gr.reindex("proxy " + g.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// challenges collects one challenge per scheme.
+func (g *Gate) challenges() {
+	g.plain, g.rejected = challengesOf(g.main.entries, false), challengesOf(g.main.entries, true)
+}
+
+func challengesOf(entries []*accepted, rejected bool) []string {
+	var list []string
+	for _, a := range entries {
+		if c, ok := a.verifier.(Challenging); ok {
+			if text := c.Challenge(rejected); text != "" && !slices.Contains(list, text) {
+				list = append(list, text)
+			}
+		}
+	}
+	return list
+}
+
+// caller is a recognised caller.
+type caller struct {
+	entry    *accepted
+	identity Identity
+	print    digest
+}
+
+// recognise finds out who is calling. The error is ErrAbsent, ErrRejected, ErrCostly (the
+// address is throttled and nothing cheap recognised the caller) or technical.
+func (gr *group) recognise(r *http.Request, throttled func() bool, now time.Time) (caller, error) {
+	var buf [4]found
+	present, err := gr.slots.read(r, buf[:0])
+	if err != nil {
+		return caller{}, fmt.Errorf("%w: %w", ErrRejected, err)
+	}
+	var reason error = ErrAbsent
+	if len(present) > 0 {
+		reason = fmt.Errorf("%w", ErrRejected)
+		c, err := gr.lookUp(present, now)
+		if err == nil {
+			return c, nil
+		}
+		reason = err
+	}
+	if len(gr.others) > 0 {
+		return gr.askOthers(r, len(present) > 0, reason, throttled, now)
+	}
+	return caller{}, reason
+}
+
+// lookUp finds an opaque credential in the index.
+func (gr *group) lookUp(present []found, now time.Time) (caller, error) {
+	ix := *gr.index.Load()
+	if len(ix) == 0 {
+		return caller{}, ErrRejected
+	}
+	for _, f := range present {
+		for _, prefix := range gr.slots.list[f.slot].prefixes {
+			text, ok := cutPrefix(f.raw, prefix)
+			if !ok || text == "" {
+				continue
+			}
+			d := digestOf(text)
+			x := ix[d]
+			if x == nil || !slices.Contains(x.places, place{f.slot, prefix}) {
+				continue
+			}
+			if x.entry.expired(now) || x.opaque.expired() {
+				return caller{}, fmt.Errorf("%w: %s: %w", ErrRejected, x.entry.label, errExpired)
+			}
+			return caller{x.entry, Identity{Expires: x.opaque.expires}, d}, nil
+		}
+	}
+	return caller{}, ErrRejected
+}
+
+// askOthers asks the verifiers that are not in the index, in order.
+func (gr *group) askOthers(r *http.Request, present bool, reason error, throttled func() bool, now time.Time) (caller, error) {
+	hashed := false
+	for _, a := range gr.others {
+		if _, anonymous := a.verifier.(*None); anonymous && present {
+			continue
+		}
+		id, err := ask(a.verifier, r, throttled)
+		switch {
+		case err == nil && a.expired(now):
+			reason = fmt.Errorf("%w: %s: %w", ErrRejected, a.label, errExpired)
+		case err == nil:
+			return caller{a, id, a.fingerprint()}, nil
+		case errors.Is(err, ErrAbsent):
+		case errors.Is(err, ErrRejected):
+			reason = fmt.Errorf("%s: %w", a.label, err)
+			if b, ok := a.verifier.(*Basic); ok && comparerOf(b.password.Get()) != nil {
+				hashed = hashed || !errors.Is(err, errOtherUser)
+			}
+		default:
+			return caller{}, err
+		}
+	}
+	if !hashed && errors.Is(reason, errOtherUser) {
+		if err := gr.decoy(r, throttled); err != nil {
+			return caller{}, err
+		}
+	}
+	return caller{}, reason
+}
+
+// decoy spends the time of one password hash for a user that nobody knows.
+func (gr *group) decoy(r *http.Request, throttled func() bool) error {
+	_, password, err := readBasic(r)
+	if err != nil {
+		return nil
+	}
+	for _, b := range gr.basics {
+		if c := comparerOf(b.password.Get()); c != nil {
+			if throttled() {
+				return ErrCostly
+			}
+			_, err := hashSlots.compare(r.Context(), c, b.password.Get(), password+"\x00")
+			return err
+		}
+	}
+	return nil
+}
+
+func ask(v Verifier, r *http.Request, throttled func() bool) (Identity, error) {
+	c, ok := v.(Costly)
+	if !ok {
+		return v.Verify(r)
+	}
+	id, err := c.VerifyCached(r)
+	if errors.Is(err, ErrCostly) && !throttled() {
+		return v.Verify(r)
+	}
+	return id, err
+}
+
+// verify recognises the caller and whatever must hold too. It fills in x.
+func (g *Gate) verify(r *http.Request, x *exchange.Exchange, throttled func() bool) (*accepted, error) {
+	now := g.now()
+	c, err := g.main.recognise(r, throttled, now)
+	if err != nil {
+		return nil, err
+	}
+	claims := c.identity.Claims
+	for _, also := range g.also {
+		extra, err := also.recognise(r, throttled, now)
+		if errors.Is(err, ErrAbsent) {
+			return nil, fmt.Errorf("%w: also: %w", ErrRejected, err)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("also: %w", err)
+		}
+		claims = join(claims, extra)
+	}
+	x.Credential, x.ID, x.Claims, x.Fingerprint = c.entry.label, c.identity.ID, claims, c.print
+	x.Expires = c.identity.Expires
+	if x.ID == "" {
+		x.ID = c.entry.label
+	}
+	return c.entry, nil
+}
+
+// join adds the claims of what must hold too, under "also".
+func join(claims map[string]any, extra caller) map[string]any {
+	joined := maps.Clone(claims)
+	if joined == nil {
+		joined = make(map[string]any)
+	}
+	under := make(map[string]any)
+	if old, ok := joined["also"].(map[string]any); ok {
+		maps.Copy(under, old)
+	}
+	maps.Copy(under, extra.identity.Claims)
+	if extra.identity.ID != "" {
+		under["id"] = extra.identity.ID
+	}
+	joined["also"] = under
+	return joined
+}
+
+// strip removes every carrier from the request.
+func (g *Gate) strip(r *http.Request) {
+	g.main.slots.strip(r)
+	for _, also := range g.also {
+		also.slots.strip(r)
+	}
+}

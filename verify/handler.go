@@ -1,0 +1,268 @@
+package verify
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-rr/caddy-rr/internal/exchange"
+	"github.com/caddy-rr/caddy-rr/internal/host"
+	"github.com/caddy-rr/caddy-rr/internal/rule"
+)
+
+func init() { caddy.RegisterModule(new(Handler)) }
+
+// Handler verifies the caller, removes the caller's credential from the request and
+// judges the rules of the credential and of the proxy. Refused requests go no further.
+// What passes has {http.auth.user.id} and, if the credential has claims,
+// {http.auth.user.<claim>}.
+//
+// It is configured by the name of a proxy of the rr app, or inline, or as a gateway to
+// all proxies.
+type Handler struct {
+	// Use what this proxy of the rr app accepts, and its rules.
+	Proxy string `json:"proxy,omitempty"`
+	// Find the proxy by the first segment of the path, for all proxies of the rr app.
+	Gateway *Gateway `json:"gateway,omitempty"`
+
+	Spec
+
+	log      *zap.Logger
+	gate     *Gate
+	own      bool // the gate is the handler's, to be closed by it
+	gateway  *gateway
+	settings Settings
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.rr_verify", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision finds or builds the gate.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.log = ctx.Logger(h)
+	app, err := AppHost(ctx)
+	if err != nil {
+		return err
+	}
+	if app != nil {
+		h.settings = app.VerifySettings()
+	} else if h.settings.Answers, err = exchange.NewAnswers("", false); err != nil {
+		return err
+	}
+	inline := len(h.AcceptRaw)+len(h.AlsoRaw)+len(h.Rules) > 0 || h.Default != "" || h.EncodedSlash != "" || h.MaxBody != 0
+	switch {
+	case h.Gateway != nil && (h.Proxy != "" || inline), h.Proxy != "" && inline:
+		return errors.New("rr_verify takes the name of a proxy, or its own accept and rules, or is a gateway; not several of these")
+	case (h.Gateway != nil || h.Proxy != "") && app == nil:
+		return errors.New("rr_verify refers to the rr app, but the configuration has none: add the global option `rr { … }`")
+	case h.Gateway != nil:
+		h.gateway, err = newGateway(h.Gateway, app.VerifyGates())
+		return err
+	case h.Proxy != "":
+		h.gate, err = app.VerifyGate(h.Proxy)
+		return err
+	}
+	return h.provisionInline(ctx, app)
+}
+
+func (h *Handler) provisionInline(ctx caddy.Context, app Host) error {
+	l := host.NewLoader(ctx, h.log)
+	gate, err := NewGate(l, "", "rr_verify", &h.Spec, app)
+	if err != nil {
+		return err
+	}
+	gate.Open()
+	h.gate, h.own = gate, true
+	l.OnChange(h.refresh)
+	l.Watch()
+	return nil
+}
+
+func (h *Handler) refresh() {
+	if err := h.gate.Refresh(); err != nil {
+		h.log.Error("changed secrets cannot be used; those from before stay in use", zap.Error(err))
+	}
+	exchange.Streams.Sweep()
+}
+
+// Cleanup takes the handler's own gate out of force.
+func (h *Handler) Cleanup() error {
+	if h.own {
+		h.own = false
+		h.gate.Close()
+	}
+	return nil
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	start := time.Now()
+	x, outermost := exchange.Begin(r.Context())
+	x.Answers = h.settings.Answers
+	if outermost {
+		host.LogFields(r, x)
+		if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+			repl.Map(x.Placeholder)
+		}
+	}
+	gate, ref := h.find(r, x)
+	if ref == nil {
+		ref = h.admit(gate, r, x)
+	}
+	if gate != nil {
+		gate.series.Verified(time.Since(start))
+	}
+	if ref != nil {
+		return h.refuse(w, r, x, gate, ref)
+	}
+	x.Decision = exchange.CodeGranted
+	defer func() { gate.series.Outcome(x.Decision) }()
+	return next.ServeHTTP(w, r.WithContext(x))
+}
+
+// find returns the gate of the request and checks what concerns every request.
+func (h *Handler) find(r *http.Request, x *exchange.Exchange) (*Gate, *exchange.Refusal) {
+	gate := h.gate
+	if h.gateway != nil {
+		gate = h.gateway.find(r)
+		if gate == nil {
+			return nil, h.gateway.unknown(r, h)
+		}
+	}
+	x.Proxy, x.Gate, x.Metrics, x.KeepSlash = gate.name, gate, gate.series, gate.keepSlash
+	method, ref := checkMethod(r)
+	if ref != nil {
+		gate.strip(r)
+		return gate, ref
+	}
+	path, err := rule.CanonicalPath(r.URL, gate.keepSlash)
+	if err != nil {
+		gate.strip(r)
+		return gate, exchange.Refuse(http.StatusBadRequest, exchange.CodeBadPath, err)
+	}
+	x.Input = rule.Input{Request: r, Method: method, Path: path}
+	return gate, nil
+}
+
+// admit verifies the caller, removes the credential, and judges the rules.
+func (h *Handler) admit(g *Gate, r *http.Request, x *exchange.Exchange) *exchange.Refusal {
+	entry, err := g.verify(r, x, h.throttled(r))
+	query := r.URL.RawQuery
+	g.strip(r)
+	if r.URL.RawQuery != query || h.gateway != nil {
+		// Caddy's logs print RequestURI, and a caller's credential is not for them
+		r.RequestURI = r.URL.RequestURI()
+	}
+	if err != nil {
+		return h.refusalFor(g, r, err)
+	}
+	if g.inactive {
+		return exchange.Refuse(http.StatusServiceUnavailable, exchange.CodeInactive, errors.New("the proxy is not active"))
+	}
+	x.Input.Claims = x.Claims
+	if entry.set.NeedsBody() || g.set.NeedsBody() {
+		x.Input.Body = rule.NewBody(r, g.maxBody)
+	}
+	if ref := Judge(entry.set, &x.Input, "credential "+entry.label); ref != nil {
+		return ref
+	}
+	return Judge(g.set, &x.Input, "proxy")
+}
+
+// refusalFor maps why a caller was not recognised to what the caller sees.
+func (h *Handler) refusalFor(g *Gate, r *http.Request, err error) *exchange.Refusal {
+	switch {
+	case errors.Is(err, ErrAbsent):
+		return h.unauthorized(g.plain, err)
+	case errors.Is(err, ErrRejected):
+		h.settings.Throttle.fail(failed, clientIP(r), g.now())
+		return h.unauthorized(g.rejected, err)
+	case errors.Is(err, ErrCostly):
+		ref := exchange.Refuse(http.StatusTooManyRequests, exchange.CodeThrottled, errThrottled)
+		ref.RetryAfter = max(time.Second, h.settings.Throttle.blocked(failed, clientIP(r), g.now()))
+		return ref
+	default:
+		ref := exchange.Refuse(http.StatusServiceUnavailable, exchange.CodeUnavailable, err)
+		ref.RetryAfter = 5 * time.Second
+		var again Retryable
+		if errors.As(err, &again) {
+			ref.RetryAfter = again.RetryAfter()
+		}
+		return ref
+	}
+}
+
+func (h *Handler) unauthorized(challenges []string, err error) *exchange.Refusal {
+	ref := exchange.Refuse(http.StatusUnauthorized, exchange.CodeDenied, err)
+	ref.Challenges = challenges
+	if h.gateway != nil {
+		ref.Challenges = h.gateway.challenges(errors.Is(err, ErrRejected))
+	}
+	return ref
+}
+
+// throttled asks the table of failures only if somebody wants to know.
+func (h *Handler) throttled(r *http.Request) func() bool {
+	return func() bool { return h.settings.Throttle.blocked(failed, clientIP(r), time.Now()) > 0 }
+}
+
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, x *exchange.Exchange, g *Gate, ref *exchange.Refusal) error {
+	x.Decision = ref.Code
+	if g != nil {
+		g.series.Outcome(ref.Code)
+	} else {
+		unknownSeries.Outcome(ref.Code)
+	}
+	return host.Refuse(w, r, x.Answers, h.log, ref, x.Proxy, x.Credential)
+}
+
+// checkMethod refuses what no API needs and returns the method that rules judge: a
+// WebSocket over HTTP/2 or HTTP/3 is an extended CONNECT (RFC 8441, RFC 9220), which
+// Caddy forwards as the GET that it means.
+func checkMethod(r *http.Request) (string, *exchange.Refusal) {
+	switch r.Method {
+	case http.MethodConnect:
+		if r.ProtoMajor == 2 && r.Header.Get(":protocol") == "websocket" || r.ProtoMajor == 3 && r.Proto == "websocket" {
+			return http.MethodGet, nil
+		}
+		return "", exchange.Refuse(http.StatusMethodNotAllowed, exchange.CodeMethodRefused, errors.New("CONNECT other than for a WebSocket"))
+	case http.MethodTrace:
+		return "", exchange.Refuse(http.StatusMethodNotAllowed, exchange.CodeMethodRefused, errors.New("TRACE would echo credentials (RFC 9110 section 9.3.8)"))
+	}
+	if r.TLS != nil && !r.TLS.HandshakeComplete {
+		switch r.Method {
+		case http.MethodGet, http.MethodHead, http.MethodOptions:
+		default:
+			return "", exchange.Refuse(http.StatusTooEarly, exchange.CodeEarlyData, errors.New("an unsafe method in TLS early data, which can be replayed (RFC 8470)"))
+		}
+	}
+	exchange.OnlyWebSocket(r)
+	return r.Method, nil
+}
+
+// Judge decides in one scope; nil means allowed.
+func Judge(set *rule.Set, in *rule.Input, scope string) *exchange.Refusal {
+	d := set.Decide(in)
+	if d.Allowed {
+		return nil
+	}
+	return exchange.Refuse(http.StatusForbidden, exchange.CodeDenied, exchange.Denial(d, scope))
+}
+
+func clientIP(r *http.Request) string {
+	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return ip
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,220 @@
+package verify
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-rr/caddy-rr/internal/exchange"
+	"github.com/caddy-rr/caddy-rr/internal/host"
+	"github.com/caddy-rr/caddy-rr/internal/metrics"
+	"github.com/caddy-rr/caddy-rr/internal/rule"
+)
+
+// Spec is the caller's side of a proxy, or of an inline rr_verify.
+type Spec struct {
+	// What callers prove themselves with, tried in order; the first that recognises the
+	// caller wins. Each is a verifier, {"kind": "key", …}, or a reference to a named
+	// credential, {"kind": "credential", "name": "…"}.
+	AcceptRaw []json.RawMessage `json:"accept,omitempty" caddy:"namespace=rr.verifiers inline_key=kind"`
+	// What must hold too, each from a carrier of its own, such as a user's token beside
+	// the integration's key. Its claims join the caller's under "also.".
+	AlsoRaw []json.RawMessage `json:"also,omitempty" caddy:"namespace=rr.verifiers inline_key=kind"`
+
+	// The rules of the proxy.
+	rule.Scope
+
+	// "keep" lets %2F through inside path segments; rules then judge the escaped path.
+	// Default: paths with encoded slashes are refused.
+	EncodedSlash string `json:"encoded_slash,omitempty"`
+	// The largest body, in bytes, that body rules look into. Larger ones cannot be
+	// judged and are refused. Default: 1 MiB.
+	MaxBody int64 `json:"max_body,omitempty"`
+}
+
+// Credential is a named proxy credential.
+type Credential struct {
+	Name string
+	// Raw is its verifier.
+	Raw json.RawMessage
+	// Scope are the credential's own rules.
+	rule.Scope
+	// Expires is when it stops being accepted.
+	Expires time.Time
+
+	verifier Verifier
+	set      *rule.Set
+}
+
+// Settings are the rr app's options that concern callers.
+type Settings struct {
+	Answers  *exchange.Answers
+	Throttle Throttle
+}
+
+// Host is the rr app, as far as the caller's side needs it.
+type Host interface {
+	// VerifyGate returns a proxy's gate.
+	VerifyGate(proxy string) (*Gate, error)
+	// VerifyGates returns the gates of all proxies by name.
+	VerifyGates() map[string]*Gate
+	// ProxyCredential returns a named proxy credential.
+	ProxyCredential(name string) (*Credential, error)
+	// VerifySettings returns the options.
+	VerifySettings() Settings
+}
+
+// Provision loads the credential's verifier and compiles its rules.
+func (c *Credential) Provision(l *host.Loader) error {
+	place := "credential " + c.Name
+	v, _, err := loadVerifier(l, place+": accept", c.Raw)
+	if err != nil {
+		return err
+	}
+	if c.set, err = c.Compile(l.RuleEnv()); err != nil {
+		return fmt.Errorf("%s: %w", place, err)
+	}
+	c.verifier = v
+	return nil
+}
+
+func loadVerifier(l *host.Loader, place string, raw json.RawMessage) (Verifier, string, error) {
+	guest, kind, err := l.Guest(place, Namespace, raw)
+	if err != nil {
+		return nil, kind, err
+	}
+	v, ok := guest.(Verifier)
+	if !ok {
+		return nil, kind, fmt.Errorf("%s: module %s.%s is a %T, which does not implement verify.Verifier", place, Namespace, kind, guest)
+	}
+	return v, kind, nil
+}
+
+// accepted is one entry of a gate's accept list.
+type accepted struct {
+	label    string // the credential's name, or the kind
+	verifier Verifier
+	set      *rule.Set
+	expires  time.Time
+	print    digest // fingerprint of a verifier that is not opaque
+}
+
+// NewGate compiles a spec. name is the proxy's, empty for an inline handler; place says
+// in errors where the spec stands.
+func NewGate(l *host.Loader, name, place string, s *Spec, h Host) (*Gate, error) {
+	if len(s.AcceptRaw) == 0 {
+		return nil, fmt.Errorf("%s: nothing is accepted; add `accept <kind> …`, or `accept none` for anonymous callers", place)
+	}
+	g := &Gate{name: name, now: time.Now, maxBody: s.MaxBody}
+	switch s.EncodedSlash {
+	case "":
+	case "keep":
+		g.keepSlash = true
+	default:
+		return nil, fmt.Errorf("%s: encoded_slash can only be keep, not %q", place, s.EncodedSlash)
+	}
+	if s.MaxBody < 0 {
+		return nil, fmt.Errorf("%s: max_body is negative", place)
+	}
+	var err error
+	if g.set, err = s.Compile(l.RuleEnv()); err != nil {
+		return nil, fmt.Errorf("%s: %w", place, err)
+	}
+	g.main.entries, err = load(l, place+": accept", s.AcceptRaw, h)
+	if err != nil {
+		return nil, err
+	}
+	for i := range s.AlsoRaw {
+		var also group
+		if also.entries, err = load(l, place+": also", s.AlsoRaw[i:i+1], h); err != nil {
+			return nil, err
+		}
+		g.also = append(g.also, &also)
+	}
+	if err := g.finish(place, s.AlsoRaw); err != nil {
+		return nil, err
+	}
+	g.label = metrics.Inline
+	if name != "" {
+		g.label = name
+	}
+	return g, nil
+}
+
+// finish builds the groups' indexes and slots.
+func (g *Gate) finish(place string, alsoRaw []json.RawMessage) error {
+	if err := g.main.finish(place); err != nil {
+		return err
+	}
+	groups := []*group{&g.main}
+	for _, also := range g.also {
+		if err := also.finish(place); err != nil {
+			return err
+		}
+		for _, other := range groups {
+			if where, shared := also.slots.shares(&other.slots); shared {
+				return fmt.Errorf("%s: also needs a carrier of its own, but %s is read by another verifier of the proxy; say `from header <name>`", place, where)
+			}
+		}
+		groups = append(groups, also)
+	}
+	g.challenges()
+	// open streams belong to what had to hold when they were opened, `also` included
+	h := sha256.New()
+	for _, raw := range alsoRaw {
+		h.Write(raw)
+	}
+	g.holderName = g.name + "\x00" + string(h.Sum(nil))
+	return nil
+}
+
+// load loads a list of verifiers and references.
+func load(l *host.Loader, place string, raws []json.RawMessage, h Host) ([]*accepted, error) {
+	var list []*accepted
+	for _, raw := range raws {
+		ref, isRef, err := host.Reference(raw)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", place, err)
+		}
+		if !isRef {
+			v, kind, err := loadVerifier(l, place, raw)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, &accepted{label: kind, verifier: v, print: sha256.Sum256(raw)})
+			continue
+		}
+		if h == nil {
+			return nil, fmt.Errorf("%s: credential %q is not known: there is no rr app with credentials in the configuration", place, ref)
+		}
+		c, err := h.ProxyCredential(ref)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", place, err)
+		}
+		list = append(list, &accepted{
+			label: c.Name, verifier: c.verifier, set: c.set, expires: c.Expires,
+			print: sha256.Sum256(append([]byte(c.Name+"\x00"), c.Raw...)),
+		})
+	}
+	return list, nil
+}
+
+// AppHost returns the rr app for a handler, nil if the configuration has none.
+func AppHost(ctx caddy.Context) (Host, error) {
+	app, err := ctx.AppIfConfigured("rr")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	h, ok := app.(Host)
+	if !ok {
+		return nil, fmt.Errorf("the app rr is a %T, which is not rr's", app)
+	}
+	return h, nil
+}

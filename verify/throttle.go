@@ -1,0 +1,94 @@
+package verify
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// Throttle bounds failed authentications per client address. Past the limit the address
+// gets 429 for anything that needs an expensive check; what a digest or a cached verdict
+// recognises still passes, and successes never count.
+type Throttle struct {
+	// How many failures are allowed in a window. Default: 20. Negative: no limit.
+	Failures int `json:"failures,omitempty"`
+	// The window. Default: 10s.
+	Window caddy.Duration `json:"window,omitempty"`
+}
+
+// The defaults of Throttle.
+const (
+	DefaultFailures = 20
+	DefaultWindow   = 10 * time.Second
+)
+
+// maxAddresses bounds the table of failing addresses.
+const maxAddresses = 1 << 16
+
+// failures of one address since the start of its window.
+type failures struct {
+	since time.Time
+	count int
+}
+
+// failed is the process's table; it outlives reloads, limits come with each call.
+var failed = newBounded[netip.Addr, failures](maxAddresses)
+
+var errThrottled = errors.New("too many failed authentications from this address")
+
+func (t Throttle) limits() (int, time.Duration) {
+	n, w := t.Failures, time.Duration(t.Window)
+	if n == 0 {
+		n = DefaultFailures
+	}
+	if w <= 0 {
+		w = DefaultWindow
+	}
+	return n, w
+}
+
+// network is the unit that is counted: an IPv4 address, or an IPv6 /64, since one host
+// commands a whole /64.
+func network(ip string) netip.Addr {
+	a, err := netip.ParseAddr(ip)
+	if err != nil {
+		return netip.Addr{}
+	}
+	a = a.Unmap().WithZone("")
+	if a.Is6() {
+		if p, err := a.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return a
+}
+
+// blocked returns how long the address has to wait, 0 if it is not past the limit.
+func (t Throttle) blocked(table *bounded[netip.Addr, failures], ip string, now time.Time) time.Duration {
+	n, w := t.limits()
+	if n < 0 {
+		return 0
+	}
+	f, ok := table.get(network(ip))
+	if !ok || f.count < n || now.Sub(f.since) >= w {
+		return 0
+	}
+	return f.since.Add(w).Sub(now)
+}
+
+// fail counts a failure of the address.
+func (t Throttle) fail(table *bounded[netip.Addr, failures], ip string, now time.Time) {
+	n, w := t.limits()
+	if n < 0 {
+		return
+	}
+	table.update(network(ip), func(f failures) failures {
+		if now.Sub(f.since) >= w {
+			return failures{since: now, count: 1}
+		}
+		f.count++
+		return f
+	})
+}

@@ -1,0 +1,83 @@
+// Package verify is the caller's side of the gateway: who is calling, and may they?
+//
+// A Gate holds what one proxy accepts. It finds the caller's credential, recognises the
+// caller, removes the credential from the request, and judges the rules of the
+// credential and of the proxy. Any doubt refuses. What passes carries an exchange in
+// its context, without which rr_inject does nothing.
+//
+// A kind of credential is a Caddy module in the namespace rr.verifiers that implements
+// Verifier. A kind from another Go module is used exactly like those of this package.
+package verify
+
+import (
+	"errors"
+	"net/http"
+	"time"
+)
+
+// Namespace is where kinds of verifiers are registered: rr.verifiers.<kind>.
+const Namespace = "rr.verifiers"
+
+// Identity is a recognised caller.
+type Identity struct {
+	// ID identifies the caller, {http.auth.user.id}. Empty means: the name of the
+	// credential, or its kind if it has no name.
+	ID string
+	// Claims are verified statements about the caller, {http.auth.user.<claim>}: JSON
+	// values as encoding/json decodes them with UseNumber. They are read only.
+	Claims map[string]any
+	// Expires is when the proof ends by itself; zero means never. Streams that are open
+	// then are closed.
+	Expires time.Time
+}
+
+var (
+	// ErrAbsent says that the request holds no credential of the verifier's kind.
+	ErrAbsent = errors.New("no credential of this kind")
+	// ErrRejected says that there is one, but that it is not accepted. Wrap it with the
+	// reason, which is logged and never shown to the caller.
+	ErrRejected = errors.New("credential not accepted")
+	// ErrCostly says that only an expensive check could tell.
+	ErrCostly = errors.New("needs an expensive check")
+)
+
+// Verifier recognises one kind of caller credential. It must be safe for concurrent use.
+type Verifier interface {
+	// Verify returns the caller. ErrAbsent and ErrRejected mean: try the next verifier.
+	// Any other error is technical: the request is refused with 503, never let through.
+	// The request is not to be changed; removing the credential is the gate's work.
+	Verify(r *http.Request) (Identity, error)
+}
+
+// Carrying is implemented by verifiers that read the request's headers, query or
+// cookies. The gate removes every carrier of every verifier before the request goes on,
+// whichever one matched, and refuses requests that use one twice or two with different
+// values. A verifier without Carriers is taken to read Authorization.
+type Carrying interface {
+	Carriers() []Carrier
+}
+
+// Costly is implemented by verifiers whose Verify can be expensive: a password hash, a
+// signature over a token not seen before, a call over the network. For an address with
+// too many failures VerifyCached is asked instead.
+type Costly interface {
+	// VerifyCached is Verify without anything expensive; ErrCostly says that only an
+	// expensive check could tell.
+	VerifyCached(r *http.Request) (Identity, error)
+}
+
+// Challenging is implemented by verifiers that have a scheme for WWW-Authenticate
+// (RFC 9110 section 11.6.1), such as `Basic realm="rr"`.
+type Challenging interface {
+	// Challenge returns the challenge; rejected tells whether a credential was presented
+	// and not accepted.
+	Challenge(rejected bool) string
+}
+
+// Retryable is implemented by technical errors that know when to ask again.
+type Retryable interface {
+	RetryAfter() time.Duration
+}
+
+// Realm is the protection space named in challenges.
+const Realm = "rr"
