@@ -26,7 +26,7 @@ func init() {
 	// that could answer
 	httpcaddyfile.RegisterDirectiveOrder("rr_verify", httpcaddyfile.Before, "basic_auth")
 	// as late as possible; a catch-all reverse_proxy must not come before rr_proxy
-	for _, dir := range []string{"rr_inject", "rr_proxy", "rr_gateway"} {
+	for _, dir := range []string{"rr_inject", "rr_gateway", "rr_proxy"} {
 		httpcaddyfile.RegisterDirectiveOrder(dir, httpcaddyfile.Before, "reverse_proxy")
 	}
 }

@@ -68,7 +68,7 @@ func (b *Basic) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("basic needs a user and a password; there are %d arguments", len(args))
 	}
 	b.Username, b.Password = secret.Template(args[0]), secret.String(args[1])
-	for d.NextBlock(d.Nesting()) {
+	for d.NextBlock(0) {
 		return d.Errf("unrecognized option %q of basic; it has none", d.Val())
 	}
 	return nil

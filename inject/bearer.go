@@ -52,7 +52,7 @@ func (b *Bearer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err := oneSecret(d, &b.Token); err != nil {
 		return err
 	}
-	for d.NextBlock(d.Nesting()) {
+	for d.NextBlock(0) {
 		switch d.Val() {
 		case "prefix":
 			if !d.AllArgs(&b.Prefix) {
@@ -101,7 +101,7 @@ func (j *JWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for d.NextBlock(d.Nesting()) {
+	for d.NextBlock(0) {
 		switch d.Val() {
 		case "token":
 			if token != "" {

@@ -76,7 +76,7 @@ func (c *Custom) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("custom takes its values in a block: header|query|cookie <name> <value>")
 	}
-	for d.NextBlock(d.Nesting()) {
+	for d.NextBlock(0) {
 		v := CustomValue{Slot: Slot{In: d.Val()}}
 		var value string
 		switch v.In {
@@ -125,7 +125,7 @@ func (*None) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for d.NextBlock(d.Nesting()) {
+	for d.NextBlock(0) {
 		return d.Errf("unrecognized option %q of none; it has none", d.Val())
 	}
 	return nil

@@ -109,7 +109,7 @@ func canonicalHost(host string) (string, error) {
 	ascii, err := idna.Lookup.ToASCII(host)
 	if err != nil || ascii == "" {
 		// names with an underscore are no host names, yet in use in private networks
-		if host != "" && strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == "" {
+		if strings.Contains(host, "_") && strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == "" {
 			return host, nil
 		}
 		return "", errors.New("not a host name")

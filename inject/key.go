@@ -61,7 +61,7 @@ func (k *Key) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err := oneSecret(d, &k.Secret); err != nil {
 		return err
 	}
-	for d.NextBlock(d.Nesting()) {
+	for d.NextBlock(0) {
 		option := d.Val()
 		switch option {
 		case "header":

@@ -62,7 +62,7 @@ func (b *Bearer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err := oneSecret(d, &b.Token); err != nil {
 		return err
 	}
-	for d.NextBlock(d.Nesting()) {
+	for d.NextBlock(0) {
 		switch d.Val() {
 		case "prefix":
 			if !d.AllArgs(&b.Prefix) {
@@ -108,7 +108,7 @@ func (j *JWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err := oneSecret(d, &j.Token); err != nil {
 		return err
 	}
-	for d.NextBlock(d.Nesting()) {
+	for d.NextBlock(0) {
 		return d.Errf("unrecognized option %q of jwt; it has none", d.Val())
 	}
 	return nil

@@ -79,7 +79,7 @@ func (k *Key) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	for d.NextArg() {
 		k.Secrets = append(k.Secrets, secret.String(d.Val()))
 	}
-	for d.NextBlock(d.Nesting()) {
+	for d.NextBlock(0) {
 		switch d.Val() {
 		case "hash":
 			hashes := d.RemainingArgs()

@@ -32,7 +32,7 @@ func (*None) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for d.NextBlock(d.Nesting()) {
+	for d.NextBlock(0) {
 		return d.Errf("unrecognized option %q of none; it has none", d.Val())
 	}
 	return nil

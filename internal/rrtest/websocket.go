@@ -1,0 +1,80 @@
+package rrtest
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// WebSocket opens a WebSocket over HTTP/1.1. url begins with http:// or https://; headers
+// are written as for Request. It returns the answer's status and, if that is 101, the
+// connection.
+func WebSocket(t testing.TB, ca *CA, url string, headers ...string) (int, *websocket.Conn) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	req := Request(t, "GET", url, "", headers...)
+	client := HTTP1(t, ca)
+	client.Timeout = 0 // it would end the connection
+	c, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: client, HTTPHeader: req.Header, Host: req.Host})
+	if resp == nil {
+		t.Fatalf("%s: %v", url, err)
+	}
+	if err != nil {
+		return resp.StatusCode, nil
+	}
+	t.Cleanup(func() { c.CloseNow() })
+	return resp.StatusCode, c
+}
+
+// Echoes sends a text message and tells whether it came back.
+func Echoes(t testing.TB, c *websocket.Conn, message string) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := c.Write(ctx, websocket.MessageText, []byte(message)); err != nil {
+		t.Fatalf("the WebSocket takes no message: %v", err)
+	}
+	_, back, err := c.Read(ctx)
+	if err != nil {
+		t.Fatalf("the WebSocket has no message: %v", err)
+	}
+	return string(back) == message
+}
+
+// WaitClosedWebSocket waits until the other side has ended the connection, by a close
+// frame or without, and fails the test if it is still open after within.
+func WaitClosedWebSocket(t testing.TB, c *websocket.Conn, within time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	for {
+		if _, _, err := c.Read(ctx); err != nil {
+			if ctx.Err() != nil {
+				t.Fatalf("the WebSocket is still open after %s", within)
+			}
+			return
+		}
+	}
+}
+
+// ExtendedConnect opens a WebSocket over HTTP/2 (RFC 8441) and returns the answer, whose
+// body is the server's half, and a function that writes the client's half: raw WebSocket
+// frames. client is from HTTP2. Go's server offers this only if the process was started
+// with GODEBUG=http2xconnect=1.
+func ExtendedConnect(t testing.TB, client *http.Client, url string, headers ...string) (*http.Response, func([]byte) error) {
+	t.Helper()
+	body, write := newPipe(t)
+	req := Request(t, http.MethodConnect, url, "", append(headers, "Sec-Websocket-Version: 13")...)
+	req.Header[":protocol"] = []string{"websocket"}
+	req.Body = body
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatalf("extended CONNECT %s: %v", url, err)
+	}
+	t.Cleanup(func() { resp.Body.Close() })
+	return resp, write
+}
