@@ -33,7 +33,7 @@ const oneProxy = `{
 		}
 	}
 }
-http://GATEWAY {
+http://:GATEPORT {
 	rr_proxy p
 }
 `

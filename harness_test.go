@@ -74,7 +74,7 @@ func (g *gateway) adapt(caddyfile string) ([]byte, error) {
 	for name, value := range g.vars {
 		text = strings.ReplaceAll(text, name, value)
 	}
-	text = strings.NewReplacer("GATEWAY", g.addr, "ADMIN", g.admin, "LOGBUFFER", g.logs.id,
+	text = strings.NewReplacer("GATEWAY", g.addr, "GATEPORT", g.addr[strings.LastIndexByte(g.addr, 0x3a)+1:], "ADMIN", g.admin, "LOGBUFFER", g.logs.id,
 		"STORAGE", filepath.Join(os.TempDir(), "rr-test-storage")).Replace(text)
 	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
 	return adapted, err
