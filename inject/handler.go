@@ -144,11 +144,14 @@ func (h *Handler) unverified(r *http.Request) (*http.Request, *exchange.Exchange
 // judge decides in the scopes of the target and of the target credential. They see the
 // request as it is now, which must be what rr_verify saw.
 func (g *Gate) judge(r *http.Request, x *exchange.Exchange) *exchange.Refusal {
-	path, err := rule.CanonicalPath(r.URL, x.KeepSlash)
-	if err != nil {
-		return exchange.Refuse(http.StatusBadRequest, exchange.CodeBadPath, err)
+	if x.KeepSlash || r.URL.RawPath != "" || r.URL.Path != x.Input.Path {
+		path, err := rule.CanonicalPath(r.URL, x.KeepSlash)
+		if err != nil {
+			return exchange.Refuse(http.StatusBadRequest, exchange.CodeBadPath, err)
+		}
+		x.Input.Path = path
 	}
-	x.Input.Path, x.Input.Request = path, r
+	x.Input.Request = r
 	if x.Input.Body == nil && (g.set.NeedsBody() || g.cred.set.NeedsBody()) {
 		x.Input.Body = rule.NewBody(r, 0)
 	}
@@ -194,7 +197,7 @@ func (h *Handler) early(w http.ResponseWriter, r *http.Request, x *exchange.Exch
 	u := *r.URL
 	out.URL, out.Header = &u, r.Header.Clone()
 	neutralizeConnection(out.Header)
-	g.slots.clear(out)
+	g.slots.clear(out, x.Stripped)
 	if err := g.cred.injector.Inject(out); err != nil {
 		return h.refuse(w, r, x, exchange.Refuse(http.StatusBadGateway, exchange.CodeTargetFailed, fmt.Errorf("%s: %w", g.label(), err)))
 	}

@@ -29,6 +29,7 @@ const Namespace = "rr.injectors"
 // Injector gives the outgoing request its credential. It must be safe for concurrent use.
 type Injector interface {
 	// Inject changes r, a copy that belongs to it, with a header map and URL of its own.
+	// The header's values may be shared: replace them (Header.Set), never write into one.
 	// It is called for each attempt. An error refuses the request with 502
 	// target-credential-failed; nothing is sent without the credential.
 	Inject(r *http.Request) error

@@ -12,6 +12,7 @@ import (
 type slots struct {
 	headers []string
 	folded  map[string]bool
+	fold    map[string]string // header name → folded
 	query   []string
 	cookies []string
 }
@@ -21,13 +22,14 @@ func newSlots(x Injector) slots {
 	if s, ok := x.(Slotted); ok {
 		list = s.Slots()
 	}
-	s := slots{folded: make(map[string]bool)}
+	s := slots{folded: make(map[string]bool), fold: make(map[string]string)}
 	for _, slot := range list {
 		switch slot.In {
 		case InHeader:
 			name := http.CanonicalHeaderKey(slot.Name)
 			s.headers = append(s.headers, name)
-			s.folded[exchange.Fold(name)] = true
+			s.fold[name] = exchange.Fold(name)
+			s.folded[s.fold[name]] = true
 		case InQuery:
 			s.query = append(s.query, slot.Name)
 		case InCookie:
@@ -38,14 +40,13 @@ func newSlots(x Injector) slots {
 }
 
 // clear removes what the caller sent at the slots, look-alikes of header names included,
-// from a request whose header map and URL may be changed.
-func (s *slots) clear(r *http.Request) {
+// from a request whose header map and URL may be changed. stripped are the folded names
+// that rr_verify has removed with their look-alikes already.
+func (s *slots) clear(r *http.Request, stripped map[string]bool) {
 	for _, name := range s.headers {
 		delete(r.Header, name)
-	}
-	for name := range r.Header {
-		if exchange.LooksAlike(name) && s.folded[exchange.Fold(name)] {
-			delete(r.Header, name)
+		if !stripped[s.fold[name]] {
+			s.clearLookAlikes(r.Header)
 		}
 	}
 	for _, name := range s.query {
@@ -56,6 +57,14 @@ func (s *slots) clear(r *http.Request) {
 	}
 	if len(r.Trailer) > 0 {
 		exchange.ScrubTrailers(r, s.folded)
+	}
+}
+
+func (s *slots) clearLookAlikes(h http.Header) {
+	for name := range h {
+		if exchange.LooksAlike(name) && s.folded[exchange.Fold(name)] {
+			delete(h, name)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -89,7 +90,7 @@ func (t *Transport) forward(x *exchange.Exchange, g *Gate, req *http.Request) (*
 	if ref := t.mayGo(g, req); ref != nil {
 		return nil, ref
 	}
-	out, err := g.prepare(req)
+	out, err := g.prepare(x, req)
 	if err != nil {
 		return nil, exchange.Refuse(http.StatusBadGateway, exchange.CodeTargetFailed, fmt.Errorf("%s: %w", g.label(), err))
 	}
@@ -168,11 +169,12 @@ func (t *Transport) mayGo(g *Gate, req *http.Request) *exchange.Refusal {
 // prepare makes the request that leaves: a copy, pointed at the target, with the slots
 // emptied and the credential written. The original is shared with Caddy's logs and
 // retries and is not touched.
-func (g *Gate) prepare(req *http.Request) (*http.Request, error) {
+func (g *Gate) prepare(x *exchange.Exchange, req *http.Request) (*http.Request, error) {
 	o := &outgoing{request: *req, url: *req.URL}
 	out := &o.request
-	out.URL, out.Header = &o.url, req.Header.Clone()
-	g.slots.clear(out)
+	// the values may be shared: nobody between here and the wire changes one in place
+	out.URL, out.Header = &o.url, maps.Clone(req.Header)
+	g.slots.clear(out, x.Stripped)
 	if err := g.cred.injector.Inject(out); err != nil {
 		return nil, err
 	}

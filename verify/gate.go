@@ -195,7 +195,6 @@ func (gr *group) recognise(r *http.Request, throttled func() bool, now time.Time
 	}
 	var reason error = ErrAbsent
 	if len(present) > 0 {
-		reason = fmt.Errorf("%w", ErrRejected)
 		c, err := gr.lookUp(present, now)
 		if err == nil {
 			return c, nil

@@ -136,6 +136,7 @@ func (h *Handler) find(r *http.Request, x *exchange.Exchange) (*Gate, *exchange.
 		}
 	}
 	x.Proxy, x.Gate, x.Metrics, x.KeepSlash = gate.name, gate, gate.series, gate.keepSlash
+	x.Stripped = gate.main.slots.folded
 	method, ref := checkMethod(r)
 	if ref != nil {
 		gate.strip(r)

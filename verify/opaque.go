@@ -20,7 +20,7 @@ type digest = [sha256.Size]byte
 
 // digestOf hashes without allocating for credentials of usual length.
 func digestOf(s string) digest {
-	var buf [512]byte
+	var buf [128]byte
 	if len(s) <= len(buf) {
 		return sha256.Sum256(buf[:copy(buf[:], s)])
 	}

@@ -41,6 +41,9 @@ type Exchange struct {
 	Input rule.Input
 	// KeepSlash says that the proxy lets %2F through (`encoded_slash keep`).
 	KeepSlash bool
+	// Stripped are the folded names of headers that rr_verify has removed, look-alikes
+	// included.
+	Stripped map[string]bool
 	// Answers says how refusals look.
 	Answers *Answers
 	// Metrics are the series of the proxy.

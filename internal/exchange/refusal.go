@@ -8,12 +8,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-rr/caddy-rr/internal/metrics"
 	"github.com/caddy-rr/caddy-rr/internal/rule"
 )
 
 // The codes of DESIGN section 5, in RR-Proxy-Code and in the body's `code`.
 const (
-	CodeGranted        = "proxy-access-granted"
+	CodeGranted        = metrics.Granted
 	CodeDenied         = "proxy-access-denied"
 	CodeNotVerified    = "not-verified"
 	CodeHostNotAllowed = "host-not-allowed"

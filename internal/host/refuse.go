@@ -44,8 +44,11 @@ func level(ref *exchange.Refusal) zapcore.Level {
 	return zap.InfoLevel
 }
 
-// LogFields adds rr's fields to the request's access-log entry.
+// LogFields adds rr's fields to the request's access-log entry, if the server writes one.
 func LogFields(r *http.Request, m zapcore.ObjectMarshaler) {
+	if srv, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && srv.Logs == nil {
+		return
+	}
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Add(zap.Inline(m))
 	}

@@ -61,7 +61,8 @@ func Register(reg prometheus.Registerer) error {
 // Proxy is one proxy's series, bound once so that a request looks nothing up.
 type Proxy struct {
 	name     string
-	outcomes sync.Map // outcome string → prometheus.Counter
+	granted  prometheus.Counter
+	outcomes sync.Map // other outcomes, string → prometheus.Counter
 	verify   prometheus.Observer
 	upstream prometheus.Observer
 }
@@ -85,6 +86,7 @@ func Hold(name string) *Proxy {
 	if h == nil {
 		h = &held{proxy: &Proxy{
 			name:     name,
+			granted:  requests.WithLabelValues(name, Granted),
 			verify:   verifySeconds.WithLabelValues(name),
 			upstream: upstreamSeconds.WithLabelValues(name),
 		}}
@@ -113,8 +115,15 @@ func Release(p *Proxy) {
 	upstreamSeconds.DeletePartialMatch(labels)
 }
 
+// Granted is the outcome of a request that went to the upstream.
+const Granted = "proxy-access-granted"
+
 // Outcome counts a request; code is one of the fixed codes of package exchange.
 func (p *Proxy) Outcome(code string) {
+	if code == Granted {
+		p.granted.Inc()
+		return
+	}
 	c, ok := p.outcomes.Load(code)
 	if !ok {
 		c, _ = p.outcomes.LoadOrStore(code, requests.WithLabelValues(p.name, code))
