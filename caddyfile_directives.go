@@ -179,12 +179,12 @@ func parseGatewayDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue,
 	}
 	h.Reset()
 	h.Next()
+	if app := declared(h); app == nil || len(app.Proxies) == 0 {
+		return nil, h.Err("rr_gateway has no proxy to lead to; declare one in the global option `rr { … }`")
+	}
 	matcher, err := h.ExtractMatcherSet()
 	if err != nil {
 		return nil, err
-	}
-	if app := declared(h); app == nil || len(app.Proxies) == 0 {
-		return nil, h.Err("rr_gateway has no proxy to lead to; declare one in the global option `rr { … }`")
 	}
 	d := h.NewFromNextSegment()
 	d.Next()

@@ -136,7 +136,9 @@ func check(d *caddyfile.Dispenser, r rule.Rule) error {
 		return func(*http.Request) (bool, error) { return false, nil }, nil
 	}
 	if _, err := (rule.Scope{Rules: []rule.Rule{r}}).Compile(rule.Env{Expression: never}); err != nil {
-		return d.WrapErr(err)
+		// the place is the line; that it is the first rule of a scope made for the
+		// check is no news
+		return d.Err(strings.TrimPrefix(err.Error(), "rules/0/"))
 	}
 	return nil
 }
