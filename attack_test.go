@@ -1,19 +1,22 @@
 package rr_test
 
 import (
-	"fmt"
+	"bufio"
+	"bytes"
 	"io"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
+	"time"
+
+	"github.com/caddy-rr/caddy-rr/internal/rrtest"
 )
 
 // TestRawAttacks sends what HTTP clients would not. None of it may change who is called,
 // with what, or what the upstream sees.
 func TestRawAttacks(t *testing.T) {
-	g, u := startOne(t, nil)
+	g, u := startOne(t)
 	get := func(path string, lines ...string) string {
 		return "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + strings.Join(lines, "\r\n") + "\r\n\r\n"
 	}
@@ -59,13 +62,11 @@ func TestRawAttacks(t *testing.T) {
 		{"two lengths", "POST /v1/x HTTP/1.1\r\nHost: x\r\n" + key + "\r\nContent-Length: 5\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello!", 400},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var status int
-			answer := g.raw(tt.raw)
-			_, _ = fmt.Sscanf(answer, "HTTP/1.1 %d", &status)
+			answer, status := raw(t, g.addr, tt.raw)
 			if tt.status != 0 && status != tt.status {
 				t.Errorf("got status %d, want %d:\n%.500s", status, tt.status, answer)
 			}
-			got := u.take()
+			got := received(u)
 			if tt.status == 200 && len(got) != 1 || tt.status >= 400 && len(got) > 0 {
 				t.Errorf("the upstream got %d requests", len(got))
 			}
@@ -77,12 +78,12 @@ func TestRawAttacks(t *testing.T) {
 }
 
 // checkReceived checks what must be true of everything that reaches the upstream.
-func checkReceived(t *testing.T, u *upstream, r received) {
+func checkReceived(t *testing.T, u *rrtest.Upstream, r rrtest.Received) {
 	t.Helper()
 	if auth := r.Header["Authorization"]; len(auth) != 1 || auth[0] != "Bearer "+vendorKey {
 		t.Errorf("Authorization is %q", auth)
 	}
-	if r.Host != u.addr() {
+	if r.Host != u.Addr {
 		t.Errorf("Host is %s", r.Host)
 	}
 	if !strings.HasPrefix(r.URI, "/base/v1/") || strings.Contains(r.URI, "admin") {
@@ -100,62 +101,57 @@ func checkReceived(t *testing.T, u *upstream, r received) {
 }
 
 func TestTrailersCannotCarryACredential(t *testing.T) {
-	g, u := startOne(t, func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		w.Header().Set("X-Body", string(body))
-		var names []string
-		for name, values := range r.Trailer {
-			if len(values) > 0 {
-				names = append(names, name)
-			}
-		}
-		w.Header().Set("X-Trailers", strings.Join(names, ","))
-	})
-	answer := g.raw("POST /v1/x HTTP/1.1\r\nHost: x\r\nX-API-Key: " + callerKey + "\r\nTransfer-Encoding: chunked\r\n" +
-		"Trailer: X-Fine, Authorization, X-Api-Key\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n" +
+	g, u := startOne(t)
+	a := rrtest.Raw(t, g.addr, "POST /v1/x HTTP/1.1\r\nHost: x\r\nX-API-Key: "+callerKey+"\r\nTransfer-Encoding: chunked\r\n"+
+		"Trailer: X-Fine, Authorization, X-Api-Key\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n"+
 		"X-Fine: yes\r\nAuthorization: Bearer evil\r\nX-Api-Key: evil\r\nX-Gateway-Key: evil\r\n\r\n")
-	if !strings.Contains(answer, "X-Body: hello") || !strings.Contains(answer, "X-Trailers: X-Fine\r\n") {
-		t.Errorf("the body and one trailer should have arrived:\n%s", answer)
+	if a.Status != 200 {
+		t.Fatalf("got %d: %s", a.Status, a.Body)
 	}
-	u.take()
+	got := one(t, u)
+	for name, values := range got.Trailer {
+		if name != "X-Fine" && len(values) > 0 {
+			t.Errorf("the upstream got the trailer %s: %q", name, values)
+		}
+	}
+	if got.Body != "hello" || got.Trailer.Get("X-Fine") != "yes" {
+		t.Errorf("body %q and trailers %v", got.Body, got.Trailer)
+	}
 }
 
 // TestBytesOnTheWire looks at the request as an upstream without a parser of ours gets it.
 func TestBytesOnTheWire(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	var mu sync.Mutex
-	var seen string
-	go func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			buf := make([]byte, 1<<16)
-			n, _ := conn.Read(buf)
-			mu.Lock()
-			seen = string(buf[:n])
-			mu.Unlock()
-			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\nRR-Proxy-Code: forged\r\nRR-Proxy-Warning: forged\r\n\r\n")
-			conn.Close()
-		}
-	}()
+	u := rrtest.NewRawUpstream(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\nRR-Proxy-Code: forged\r\nRR-Proxy-Warning: forged\r\n\r\n")
 	setSecrets(t)
-	g := start(t, oneProxy, map[string]string{"UPSTREAM": ln.Addr().String()})
-	answer := g.raw("GET /v1/a;b%20c%7e?q=%7E+1&gateway_key=" + otherKey + "&z HTTP/1.1\r\nHost: gw\r\nX-Odd: a b\r\nConnection: close, Authorization\r\n\r\n")
-	mu.Lock()
-	defer mu.Unlock()
-	if !strings.HasPrefix(seen, "GET /base/v1/a;b%20c%7e?q=%7E+1&z HTTP/1.1\r\nHost: "+ln.Addr().String()+"\r\n") {
+	g := start(t, oneProxy, "UPSTREAM", u.Addr)
+	a := rrtest.Raw(t, g.addr, "GET /v1/a;b%20c%7e?q=%7E+1&gateway_key="+otherKey+"&z HTTP/1.1\r\nHost: gw\r\nX-Odd: a b\r\nConnection: close, Authorization\r\n\r\n")
+	seen := u.Received()
+	if !strings.HasPrefix(seen, "GET /base/v1/a;b%20c%7e?q=%7E+1&z HTTP/1.1\r\nHost: "+u.Addr+"\r\n") {
 		t.Errorf("the path was not forwarded byte for byte:\n%s", seen)
 	}
 	if strings.Count(seen, "Authorization:") != 1 || !strings.Contains(seen, "\r\nAuthorization: Bearer "+vendorKey+"\r\n") || !strings.Contains(seen, "\r\nX-Odd: a b\r\n") {
 		t.Errorf("headers on the wire:\n%s", seen)
 	}
-	if strings.Contains(answer, "forged") || !strings.Contains(answer, "Rr-Proxy-Code: proxy-access-granted") {
-		t.Errorf("the upstream's answer speaks for the gateway:\n%s", answer)
+	if code := a.Header["Rr-Proxy-Code"]; len(code) != 1 || code[0] != "proxy-access-granted" || a.Header.Get("RR-Proxy-Warning") != "" {
+		t.Errorf("the upstream's answer speaks for the gateway: %v", a.Header)
 	}
+}
+
+// raw sends bytes and returns what comes back, which may be nothing (status 0).
+func raw(t *testing.T, addr, text string) (answer string, status int) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	go func() { _, _ = io.WriteString(conn, text) }()
+	var out bytes.Buffer
+	res, err := http.ReadResponse(bufio.NewReader(io.TeeReader(conn, &out)), nil)
+	if err != nil {
+		return out.String(), 0
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	return out.String(), res.StatusCode
 }

@@ -2,14 +2,14 @@ package rr_test
 
 import (
 	"encoding/base64"
-	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-rr/caddy-rr/internal/rrtest"
 )
 
 // oneProxy is a proxy with a key, in front of UPSTREAM.
 const oneProxy = `{
-	GLOBAL
 	rr {
 		credential agent accept key {env.RR_CALLER}
 		credential vendor present bearer {env.RR_VENDOR}
@@ -45,15 +45,15 @@ func setSecrets(t testing.TB) {
 	t.Setenv("RR_VENDOR", vendorKey)
 }
 
-func startOne(t *testing.T, f http.HandlerFunc) (*gateway, *upstream) {
+func startOne(t *testing.T) (*gateway, *rrtest.Upstream) {
 	t.Helper()
 	setSecrets(t)
-	u := newUpstream(t, f)
-	return start(t, oneProxy, map[string]string{"UPSTREAM": u.addr()}), u
+	u := rrtest.NewUpstream(t)
+	return start(t, oneProxy, "UPSTREAM", u.Addr), u
 }
 
 func TestTheCredentialIsSwapped(t *testing.T) {
-	g, u := startOne(t, nil)
+	g, u := startOne(t)
 	for _, tt := range []struct{ name, path, header string }{
 		{"bearer", "/v1/charges?limit=3", "Authorization: Bearer " + callerKey},
 		{"scheme in lower case", "/v1/charges?limit=3", "Authorization: bearer " + callerKey},
@@ -66,8 +66,8 @@ func TestTheCredentialIsSwapped(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			a := g.get(tt.path, tt.header)
 			a.want(t, 200, "proxy-access-granted")
-			got := u.one(t)
-			if got.URI != "/base/v1/charges?limit=3" || got.Host != u.addr() {
+			got := one(t, u)
+			if got.URI != "/base/v1/charges?limit=3" || got.Host != u.Addr {
 				t.Errorf("the upstream got %s at %s", got.URI, got.Host)
 			}
 			if auth := got.Header["Authorization"]; len(auth) != 1 || auth[0] != "Bearer "+vendorKey {
@@ -83,7 +83,7 @@ func TestTheCredentialIsSwapped(t *testing.T) {
 }
 
 func TestWhoIsNotLetIn(t *testing.T) {
-	g, u := startOne(t, nil)
+	g, u := startOne(t)
 	basic := func(s string) string { return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(s)) }
 	for _, tt := range []struct {
 		name    string
@@ -118,22 +118,22 @@ func TestWhoIsNotLetIn(t *testing.T) {
 			if ct := a.Header.Get("Content-Type"); ct != "application/problem+json" {
 				t.Errorf("content type %s", ct)
 			}
-			if want := `{"type":"about:blank","title":"Access denied","status":401,"code":"proxy-access-denied"}`; a.body != want {
-				t.Errorf("body %s", a.body)
+			if want := `{"type":"about:blank","title":"Access denied","status":401,"code":"proxy-access-denied"}`; a.Body != want {
+				t.Errorf("body %s", a.Body)
 			}
-			g.logs.wait(t, "refused", func(e map[string]any) bool {
+			g.refusal(func(e map[string]any) bool {
 				reason, _ := e["reason"].(string)
 				return strings.Contains(reason, tt.reason)
 			})
 		})
 	}
-	if got := u.take(); len(got) > 0 {
+	if got := received(u); len(got) > 0 {
 		t.Errorf("the upstream was called %d times", len(got))
 	}
 }
 
 func TestRulesOfAProxy(t *testing.T) {
-	g, u := startOne(t, nil)
+	g, u := startOne(t)
 	key := "X-API-Key: " + callerKey
 	json := "Content-Type: application/json"
 	for _, tt := range []struct {
@@ -163,14 +163,14 @@ func TestRulesOfAProxy(t *testing.T) {
 			a := g.do(tt.method, tt.path, tt.body, append(tt.headers, key)...)
 			if !tt.allowed {
 				a.want(t, 403, "proxy-access-denied")
-				if got := u.take(); len(got) > 0 {
+				if got := received(u); len(got) > 0 {
 					t.Errorf("the upstream got %+v", got)
 				}
 				return
 			}
 			a.want(t, 200, "proxy-access-granted")
-			if got := u.one(t); got.Body != tt.body {
-				t.Errorf("%d bytes of body went in, %d came out", len(tt.body), len(got.Body))
+			if got := one(t, u); got.BodySize != int64(len(tt.body)) || len(tt.body) < 1<<16 && got.Body != tt.body {
+				t.Errorf("%d bytes of body went in, %d came out", len(tt.body), got.BodySize)
 			}
 		})
 	}

@@ -1,10 +1,12 @@
 package inject
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -166,7 +168,7 @@ func (g *Gate) judge(r *http.Request, x *exchange.Exchange) *exchange.Refusal {
 
 // defers leaves the rest to the transport.
 func (h *Handler) defers(w http.ResponseWriter, r *http.Request, x *exchange.Exchange, g *Gate, next caddyhttp.Handler) error {
-	x.Plan = g
+	x.Plan, x.Writer = g, w
 	if g.target != nil {
 		x.Upstream = g.target.dial
 	}
@@ -193,7 +195,15 @@ func refusalOf(x *exchange.Exchange, err error) *exchange.Refusal {
 
 // early writes the credential on a copy of the request and passes that on.
 func (h *Handler) early(w http.ResponseWriter, r *http.Request, x *exchange.Exchange, g *Gate, next caddyhttp.Handler) error {
-	out := r.WithContext(r.Context())
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	if x.Gate != nil {
+		defer exchange.Streams.Watch(x, func() {
+			cancel()
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now())
+		})()
+	}
+	out := r.WithContext(ctx)
 	u := *r.URL
 	out.URL, out.Header = &u, r.Header.Clone()
 	neutralizeConnection(out.Header)

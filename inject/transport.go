@@ -197,7 +197,11 @@ func watchUpload(x *exchange.Exchange, out *http.Request) (cancel func()) {
 	}
 	ctx, stop := context.WithCancel(out.Context())
 	*out = *out.WithContext(ctx)
-	done := exchange.Streams.Watch(x, stop)
+	done := exchange.Streams.Watch(x, func() {
+		stop()
+		// the attempt only ends once its reading from the caller has ended
+		_ = http.NewResponseController(x.Writer).SetReadDeadline(time.Now())
+	})
 	return func() { done(); stop() }
 }
 

@@ -8,6 +8,7 @@ package exchange
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"time"
 
@@ -55,6 +56,8 @@ type Exchange struct {
 	Decision string
 	// Upstream is the address that will be dialled, {rr.upstream}.
 	Upstream string
+	// Writer is the response to the caller, for ending an upload.
+	Writer http.ResponseWriter
 	// Plan is what rr_inject prepared for the transport; only package inject reads it.
 	Plan any
 	// Refusal is why the transport refused or failed, for the handlers before it.
