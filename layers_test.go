@@ -20,11 +20,12 @@ const modulePath = "github.com/caddy-rr/caddy-rr"
 var layers = [][]string{
 	{"internal/rule", "internal/filter", "internal/meter", "internal/metrics", "internal/redact", "inject/token", "store/secret"},
 	{"store", "internal/audit", "internal/exchange"},
-	{"internal/host"}, // what verify and inject both need of Caddy
+	{"internal/logsafe"}, // the log encoder
+	{"internal/host"},    // what verify and inject both need of Caddy
 	{"verify", "inject", "store/bolt", "store/redis"},
 	{"internal/catalog", "internal/api", "internal/cli"},
 	{"."},
-	{"cmd/caddy"},
+	{"cmd/caddy", "examples"},
 }
 
 // caddyFree is how many of the lowest layers must not depend on Caddy, not even

@@ -25,6 +25,7 @@ import (
 	"github.com/caddy-rr/caddy-rr/inject"
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
 	"github.com/caddy-rr/caddy-rr/internal/host"
+	_ "github.com/caddy-rr/caddy-rr/internal/logsafe" // the log encoder rr
 	"github.com/caddy-rr/caddy-rr/internal/metrics"
 	"github.com/caddy-rr/caddy-rr/internal/rule"
 	"github.com/caddy-rr/caddy-rr/verify"

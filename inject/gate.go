@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
 	"github.com/caddy-rr/caddy-rr/internal/host"
+	"github.com/caddy-rr/caddy-rr/internal/redact"
 	"github.com/caddy-rr/caddy-rr/internal/rule"
 )
 
@@ -136,6 +137,9 @@ func (g *Gate) present(l *host.Loader, place string, present json.RawMessage, h 
 		return fmt.Errorf("%s: %w", place, err)
 	}
 	g.slots = newSlots(g.cred.injector)
+	l.Hide(redact.Header, g.slots.headers...)
+	l.Hide(redact.Query, g.slots.query...)
+	l.Hide(redact.Cookie, g.slots.cookies...)
 	return nil
 }
 

@@ -76,14 +76,25 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	case h.Gateway:
 		return nil
 	case h.Proxy != "":
-		return h.useProxy(app)
+		if err = h.useProxy(app); err == nil {
+			h.checkLogs(ctx)
+		}
+		return err
 	}
 	l := host.NewLoader(ctx, h.log)
 	if h.gate, err = newInline(l, &h.Scope, h.PresentRaw, h.Deferred, app); err != nil {
 		return err
 	}
 	l.Watch()
+	h.checkLogs(ctx)
 	return nil
+}
+
+// checkLogs warns if logs would show an early credential; a deferred one is in none.
+func (h *Handler) checkLogs(ctx caddy.Context) {
+	if !h.gate.deferred {
+		host.CheckLogs(ctx, h.log, h.gate.slots.headers, false)
+	}
 }
 
 func (h *Handler) useProxy(app Host) (err error) {

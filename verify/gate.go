@@ -153,12 +153,24 @@ func (gr *group) reindex(where string) error {
 // Refresh takes over secrets that have changed. A change that would make two credentials
 // alike is an error, and what was accepted before stays.
 func (g *Gate) Refresh() error {
-	for _, gr := range append([]*group{&g.main}, g.also...) {
+	for _, gr := range g.groups() {
 		if err := gr.reindex("proxy " + g.name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (g *Gate) groups() []*group { return append([]*group{&g.main}, g.also...) }
+
+// carriers are the headers that callers' credentials ride in, and whether any rides in
+// the query.
+func (g *Gate) carriers() (headers []string, query bool) {
+	for _, gr := range g.groups() {
+		headers = append(headers, gr.slots.names(InHeader)...)
+		query = query || gr.slots.query
+	}
+	return headers, query
 }
 
 // challenges collects one challenge per scheme.

@@ -63,12 +63,29 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return errors.New("rr_verify refers to the rr app, but the configuration has none: add the global option `rr { … }`")
 	case h.Gateway != nil:
 		h.gateway, err = newGateway(h.Gateway, app.VerifyGates())
-		return err
 	case h.Proxy != "":
 		h.gate, err = app.VerifyGate(h.Proxy)
-		return err
+	default:
+		err = h.provisionInline(ctx, app)
 	}
-	return h.provisionInline(ctx, app)
+	if err == nil {
+		h.checkLogs(ctx)
+	}
+	return err
+}
+
+func (h *Handler) checkLogs(ctx caddy.Context) {
+	gates := []*Gate{h.gate}
+	if h.gateway != nil {
+		gates = h.gateway.sorted
+	}
+	var headers []string
+	inQuery := false
+	for _, g := range gates {
+		names, query := g.carriers()
+		headers, inQuery = union(headers, names), inQuery || query
+	}
+	host.CheckLogs(ctx, h.log, headers, inQuery)
 }
 
 func (h *Handler) provisionInline(ctx caddy.Context, app Host) error {

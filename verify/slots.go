@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
 )
@@ -125,11 +124,12 @@ func (s *slots) strip(r *http.Request) {
 	}
 }
 
-// describe lists the slots for messages.
-func (s *slots) describe() string {
-	parts := make([]string, len(s.list))
-	for i, x := range s.list {
-		parts[i] = strings.TrimSpace(x.in + " " + x.name)
+// names are the names of the slots at a place.
+func (s *slots) names(in string) (list []string) {
+	for _, x := range s.list {
+		if x.in == in {
+			list = append(list, x.name)
+		}
 	}
-	return strings.Join(parts, ", ")
+	return list
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
 	"github.com/caddy-rr/caddy-rr/internal/host"
 	"github.com/caddy-rr/caddy-rr/internal/metrics"
+	"github.com/caddy-rr/caddy-rr/internal/redact"
 	"github.com/caddy-rr/caddy-rr/internal/rule"
 )
 
@@ -137,6 +138,11 @@ func NewGate(l *host.Loader, name, place string, s *Spec, h Host) (*Gate, error)
 	}
 	if err := g.finish(place, s.AlsoRaw); err != nil {
 		return nil, err
+	}
+	for _, gr := range g.groups() {
+		l.Hide(redact.Header, gr.slots.names(InHeader)...)
+		l.Hide(redact.Query, gr.slots.names(InQuery)...)
+		l.Hide(redact.Cookie, gr.slots.names(InCookie)...)
 	}
 	g.label = metrics.Inline
 	if name != "" {

@@ -4,15 +4,19 @@
 package host
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-rr/caddy-rr/internal/redact"
 	"github.com/caddy-rr/caddy-rr/internal/rule"
 	"github.com/caddy-rr/caddy-rr/store/secret"
 )
@@ -23,15 +27,61 @@ type Loader struct {
 	log     *zap.Logger
 	secrets *secret.Expander
 	place   string
+
+	mu       sync.Mutex
+	releases []func()
+	unheld   bool
 }
 
 // NewLoader returns a loader for the module that ctx was made for. Close is not needed:
 // what it starts ends with ctx.
 func NewLoader(ctx caddy.Context, log *zap.Logger) *Loader {
 	l := &Loader{log: log}
-	l.secrets = &secret.Expander{Literal: l.literal, Report: l.report}
+	l.secrets = &secret.Expander{Literal: l.literal, Report: l.report, Resolved: l.hideSecret}
 	l.ctx = ctx.WithValue(l.secrets.Key())
+	// requests of the old configuration may go on, and be logged, for long
+	context.AfterFunc(ctx, func() { time.AfterFunc(hideAfter, l.release) })
 	return l
+}
+
+// hideAfter is for how long after its end a configuration's credentials are still kept
+// out of logs.
+const hideAfter = time.Hour
+
+// Hide keeps what stands under these names out of logs that use the encoder rr.
+func (l *Loader) Hide(kind redact.Kind, names ...string) {
+	if len(names) > 0 {
+		l.keep(redact.Default().Add(kind, names...))
+	}
+}
+
+func (l *Loader) hideSecret(value string) {
+	release, held := redact.Default().AddSecret(value)
+	if held {
+		l.keep(release)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.unheld && len(value) >= 8 {
+		l.unheld = true
+		l.log.Warn("there are too many secrets to look for each by its value in logs; they are hidden by the names of their headers, parameters and cookies only")
+	}
+}
+
+func (l *Loader) keep(release func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.releases = append(l.releases, release)
+}
+
+func (l *Loader) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, release := range l.releases {
+		release()
+	}
+	l.releases = nil
 }
 
 // Context is the context in which guests' secrets are expanded.

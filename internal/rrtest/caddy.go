@@ -3,6 +3,7 @@ package rrtest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -33,13 +34,32 @@ type Caddy struct {
 
 // Start adapts a Caddyfile, runs it, and stops it when the test ends. What the Caddyfile
 // does not say is set for tests: logs go to memory at debug level, storage and admin
-// endpoint are temporary, nothing is persisted, automatic HTTPS is off, and the grace
-// period is one second. Tests that use it cannot run in parallel.
+// endpoint are temporary, nothing is persisted, automatic HTTPS is off, sites
+// listen on 127.0.0.1, and the grace period is one second. The admin endpoint is there even if the Caddyfile turns it off.
+// Tests that use it cannot run in parallel.
 func Start(t testing.TB, caddyfile string) *Caddy {
 	t.Helper()
 	c := prepare(t)
 	if err := c.Reload(caddyfile); err != nil {
 		t.Fatalf("the configuration does not load: %v", err)
+	}
+	return c
+}
+
+// StartFile is Start for a Caddyfile in a file; its imports are found beside it.
+func StartFile(t testing.TB, file string) *Caddy {
+	t.Helper()
+	c := prepare(t)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := adapt(text, file)
+	if err == nil {
+		err = c.ReloadJSON(config)
+	}
+	if err != nil {
+		t.Fatalf("%s does not load: %v", file, err)
 	}
 	return c
 }
@@ -54,15 +74,14 @@ func StartJSON(t testing.TB, config string) *Caddy {
 	return c
 }
 
-// StartError loads a Caddyfile that must be refused, and returns the error and the log.
-func StartError(t testing.TB, caddyfile string) (loadError error, logs string) {
+// StartError loads a Caddyfile that must be refused, and returns the log and the error.
+func StartError(t testing.TB, caddyfile string) (logs string, err error) {
 	t.Helper()
 	c := prepare(t)
-	err := c.Reload(caddyfile)
-	if err == nil {
+	if err = c.Reload(caddyfile); err == nil {
 		t.Fatal("the configuration loads; it must be refused")
 	}
-	return err, c.Logs()
+	return c.Logs(), err
 }
 
 func prepare(t testing.TB) *Caddy {
@@ -82,7 +101,7 @@ func prepare(t testing.TB) *Caddy {
 	t.Cleanup(func() {
 		defer running.Unlock()
 		defer os.RemoveAll(dir)
-		if err := caddy.Stop(); err != nil {
+		if err := stop(); err != nil {
 			t.Errorf("stop: %v", err)
 		}
 		if t.Failed() {
@@ -90,6 +109,13 @@ func prepare(t testing.TB) *Caddy {
 		}
 	})
 	return c
+}
+
+// stop stops Caddy with its admin endpoint, which caddy.Stop alone leaves open.
+func stop() error {
+	nothing := `{"admin": {"disabled": true, "config": {"persist": false}},
+		"logging": {"logs": {"default": {"level": "DEBUG", "writer": {"output": "rrtest_memory"}}}}}`
+	return errors.Join(caddy.Load([]byte(nothing), true), caddy.Stop())
 }
 
 // tail is the end of s, whole lines of at most n bytes.
@@ -103,7 +129,11 @@ func tail(s string, n int) string {
 
 // Adapt turns a Caddyfile into JSON, as `caddy adapt` does.
 func Adapt(caddyfile string) (config string, err error) {
-	b, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
+	return adapt([]byte(caddyfile), "Caddyfile")
+}
+
+func adapt(text []byte, file string) (config string, err error) {
+	b, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(text, map[string]any{"filename": file})
 	return string(b), err
 }
 
@@ -134,6 +164,7 @@ func (c *Caddy) forTests(config string) ([]byte, error) {
 	}
 	admin := object(cfg, "admin")
 	admin["listen"] = c.AdminAddr
+	delete(admin, "disabled")
 	object(admin, "config")["persist"] = false
 	if _, said := cfg["storage"]; !said {
 		cfg["storage"] = map[string]any{"module": "file_system", "root": c.Dir}
@@ -143,7 +174,7 @@ func (c *Caddy) forTests(config string) ([]byte, error) {
 	for name := range logs {
 		log := object(logs, name)
 		if _, said := log["writer"]; !said {
-			log["writer"] = map[string]any{"output": "rrtest"}
+			log["writer"] = map[string]any{"output": "rrtest_memory"}
 		}
 		if _, said := log["level"]; !said {
 			log["level"] = "DEBUG"
@@ -165,6 +196,12 @@ func httpForTests(app map[string]any) {
 		server := object(servers, name)
 		if _, said := server["automatic_https"]; !said {
 			server["automatic_https"] = map[string]any{"disable": true}
+		}
+		listen, _ := server["listen"].([]any)
+		for i, addr := range listen {
+			if port, ok := addr.(string); ok && strings.HasPrefix(port, ":") {
+				listen[i] = "127.0.0.1" + port
+			}
 		}
 	}
 }

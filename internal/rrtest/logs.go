@@ -40,18 +40,18 @@ func (b *logBuffer) reset() {
 	b.buf.Reset()
 }
 
-// logWriter is the module caddy.logging.writers.rrtest, which keeps logs in memory.
+// logWriter is the module caddy.logging.writers.rrtest_memory, which keeps logs in memory.
 type logWriter struct{}
 
 // CaddyModule returns the Caddy module information.
 func (logWriter) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "caddy.logging.writers.rrtest", New: func() caddy.Module { return new(logWriter) }}
+	return caddy.ModuleInfo{ID: "caddy.logging.writers.rrtest_memory", New: func() caddy.Module { return new(logWriter) }}
 }
 
-func (logWriter) String() string { return "rrtest" }
+func (logWriter) String() string { return "rrtest_memory" }
 
 // WriterKey is the same for all logs, so that they and all reloads share one buffer.
-func (logWriter) WriterKey() string { return "rrtest" }
+func (logWriter) WriterKey() string { return "rrtest_memory" }
 
 // OpenWriter implements caddy.WriterOpener.
 func (logWriter) OpenWriter() (io.WriteCloser, error) { return unclosed{&logged}, nil }

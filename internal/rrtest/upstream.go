@@ -2,6 +2,7 @@ package rrtest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
@@ -54,8 +55,8 @@ type record struct {
 	kept bytes.Buffer
 }
 
-// NewUpstream starts an upstream without TLS. It answers with Echo at every path that
-// Handle does not say otherwise.
+// NewUpstream starts an upstream without TLS. It answers with Echo where Handle does not
+// say otherwise.
 func NewUpstream(t testing.TB) *Upstream {
 	t.Helper()
 	return newUpstream(t, func(s *httptest.Server) { s.Start() })
@@ -90,7 +91,8 @@ func newUpstream(t testing.TB, start func(*httptest.Server)) *Upstream {
 	return u
 }
 
-// Handle says what answers at a path. The path is compared as it is, not cleaned.
+// Handle says what answers at a path, which is compared as it is, not cleaned. The empty
+// path stands for all that have no handler of their own.
 func (u *Upstream) Handle(path string, h http.Handler) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -104,11 +106,8 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}}
 	u.mu.Lock()
 	u.records = append(u.records, rec)
-	h := u.handlers[r.URL.Path]
+	h := cmp.Or(u.handlers[r.URL.Path], u.handlers[""], Echo)
 	u.mu.Unlock()
-	if h == nil {
-		h = Echo
-	}
 	r.Body = &recordedBody{r.Body, u, rec, r}
 	h.ServeHTTP(w, r)
 }

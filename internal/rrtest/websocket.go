@@ -1,12 +1,16 @@
 package rrtest
 
+//lint:file-ignore SA1019 net/http's own transport refuses the pseudo-header :protocol, so ExtendedConnect needs x/net's.
+
 import (
 	"context"
+	"io"
 	"net/http"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/net/http2"
 )
 
 // WebSocket opens a WebSocket over HTTP/1.1. url begins with http:// or https://; headers
@@ -63,18 +67,23 @@ func WaitClosedWebSocket(t testing.TB, c *websocket.Conn, within time.Duration) 
 
 // ExtendedConnect opens a WebSocket over HTTP/2 (RFC 8441) and returns the answer, whose
 // body is the server's half, and a function that writes the client's half: raw WebSocket
-// frames. client is from HTTP2. Go's server offers this only if the process was started
-// with GODEBUG=http2xconnect=1.
-func ExtendedConnect(t testing.TB, client *http.Client, url string, headers ...string) (*http.Response, func([]byte) error) {
+// frames. Go's server offers this only if the process was started with
+// GODEBUG=http2xconnect=1.
+func ExtendedConnect(t testing.TB, ca *CA, url string, headers ...string) (*http.Response, func([]byte) error) {
 	t.Helper()
-	body, write := newPipe(t)
+	body, write := io.Pipe()
 	req := Request(t, http.MethodConnect, url, "", append(headers, "Sec-Websocket-Version: 13")...)
-	req.Header[":protocol"] = []string{"websocket"}
+	req.Header[":protocol"] = []string{"websocket"} // net/http's own transport would refuse it
 	req.Body = body
-	resp, err := client.Do(req)
+	tr := &http2.Transport{TLSClientConfig: ca.clientConfig()}
+	resp, err := tr.RoundTrip(req)
 	if err != nil {
 		t.Fatalf("extended CONNECT %s: %v", url, err)
 	}
-	t.Cleanup(func() { resp.Body.Close() })
-	return resp, write
+	t.Cleanup(func() {
+		write.Close()
+		resp.Body.Close()
+		tr.CloseIdleConnections()
+	})
+	return resp, func(p []byte) error { _, err := write.Write(p); return err }
 }

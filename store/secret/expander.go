@@ -27,6 +27,9 @@ type expanderKey struct{}
 type Expander struct {
 	// Literal is called for each secret written in clear, if set.
 	Literal func()
+	// Resolved is called with the value of each secret, and with each new value, for
+	// keeping them out of logs, if set.
+	Resolved func(value string)
 	// Report is called when a secret file could not be read or became empty (the last
 	// good value stays) with the path and the reason, once per outage; and with a nil
 	// error when it is well again. Never with a secret.
@@ -81,9 +84,17 @@ func (e *Expander) expand(s string) (*Value, error) {
 			return nil, errors.New("a secret is one placeholder alone, {env.NAME} or {file./absolute/path}, with nothing before or after it")
 		}
 		e.literal()
-		return Static(s), nil
+		return e.known(Static(s)), nil
 	}
 	return e.lookup(key)
+}
+
+// known tells who wants to know of a secret's values.
+func (e *Expander) known(v *Value) *Value {
+	if e.Resolved != nil {
+		v.OnChange(e.Resolved)
+	}
+	return v
 }
 
 func (e *Expander) literal() {
@@ -99,7 +110,7 @@ func (e *Expander) lookup(key string) (*Value, error) {
 		if v == "" {
 			return nil, fmt.Errorf("{%s}: the environment variable is not set or empty", key)
 		}
-		return Static(v), nil
+		return e.known(Static(v)), nil
 	case strings.HasPrefix(key, "file."):
 		return e.file(key[len("file."):])
 	default:
@@ -126,7 +137,7 @@ func (e *Expander) file(path string) (*Value, error) {
 	}
 	f := &file{value: Static(text), stamp: st}
 	e.files[path] = f
-	return f.value, nil
+	return e.known(f.value), nil
 }
 
 // read returns a file's text without one trailing newline. Errors never hold content.

@@ -1,4 +1,4 @@
-package rr
+package logsafe
 
 import (
 	"slices"
@@ -9,18 +9,17 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// unsafeLoggers returns the names of the loggers that write requests of srv, with their
+// UnsafeLoggers returns the names of the loggers that write requests of srv, with their
 // headers and query, to at least one log that does not use the rr encoder. It judges the
 // configuration that ctx belongs to, so it can be called while that is being loaded
 // (logs are set up before apps). srv may be nil: then access logs are left out.
 //
 // A log whose level, include or exclude keeps such entries out does not count, nor does
 // one that discards them. Custom cores of logs (`core`) cannot be judged.
-func unsafeLoggers(ctx caddy.Context, srv *caddyhttp.Server) []string {
+func UnsafeLoggers(ctx caddy.Context, srv *caddyhttp.Server) []string {
 	var found []string
 	for _, l := range requestLoggers(srv) {
-		// A module of the logger's name gets the logs that accept entries of that name.
-		core := ctx.Logger(loggerName(l.name)).Core()
+		core := ctx.Logger(loggerName(l.name + l.below)).Core()
 		if core.Enabled(l.level) && !onlySafeEncoders(core) {
 			found = append(found, l.name)
 		}
@@ -29,47 +28,49 @@ func unsafeLoggers(ctx caddy.Context, srv *caddyhttp.Server) []string {
 	return slices.Compact(found)
 }
 
-// requestLogger is a logger that writes requests at up to a level.
+// requestLogger is a logger that writes requests at up to a level. A module gets the logs
+// that accept entries of its own name or of any name below; to get only those that accept
+// the name itself, below is a name that no log is about.
 type requestLogger struct {
-	name  string
-	level zapcore.Level
+	name, below string
+	level       zapcore.Level
 }
+
+const itself = ".-"
 
 // requestLoggers lists the loggers of a server, named as caddyhttp.App and
-// caddyhttp.ServerLogConfig name them.
+// caddyhttp.ServerLogConfig name them. Failed requests are logged as errors, in the
+// access log too.
 func requestLoggers(srv *caddyhttp.Server) []requestLogger {
-	list := []requestLogger{
-		{"http.handlers", zapcore.DebugLevel}, // "upstream roundtrip", "rewrote request"
+	list := []requestLogger{{"http.handlers", "", zapcore.DebugLevel}} // "upstream roundtrip", "rewrote request"
+	add := func(name string, level zapcore.Level) {
+		list = append(list, requestLogger{name, itself, level})
 	}
 	if srv == nil || srv.Logs == nil {
-		return append(list, requestLogger{"http.log.error", zapcore.ErrorLevel})
+		add("http.log.error", zapcore.ErrorLevel)
+		return list
 	}
-	// failed requests are logged as errors, in the access log too
-	for _, name := range siteLoggers(srv.Logs) {
-		list = append(list,
-			requestLogger{"http.log.access" + name, zapcore.ErrorLevel},
-			requestLogger{"http.log.error" + name, zapcore.ErrorLevel})
+	unmapped := ""
+	if srv.Logs.DefaultLoggerName != "" {
+		unmapped = "." + srv.Logs.DefaultLoggerName
 	}
-	if srv.Logs.Trace {
-		list = append(list, requestLogger{"http.log.trace", zapcore.DebugLevel})
+	add("http.log.error"+unmapped, zapcore.ErrorLevel)
+	if !srv.Logs.SkipUnmappedHosts {
+		add("http.log.access"+unmapped, zapcore.ErrorLevel)
 	}
-	return list
-}
-
-// siteLoggers lists what comes behind the names of the loggers of a server.
-func siteLoggers(logs *caddyhttp.ServerLogConfig) []string {
-	names := []string{""}
-	if logs.DefaultLoggerName != "" {
-		names[0] = "." + logs.DefaultLoggerName
-	}
-	for _, of := range logs.LoggerNames {
-		for _, name := range of {
+	for _, names := range srv.Logs.LoggerNames {
+		for _, name := range names {
 			if name != "" {
-				names = append(names, "."+name)
+				name = "." + name
 			}
+			add("http.log.error"+name, zapcore.ErrorLevel)
+			add("http.log.access"+name, zapcore.ErrorLevel)
 		}
 	}
-	return names
+	if srv.Logs.Trace {
+		add("http.log.trace", zapcore.DebugLevel)
+	}
+	return list
 }
 
 // loggerName is a caddy.Module for the sake of caddy.Context.Logger, which takes a

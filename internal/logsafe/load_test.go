@@ -1,4 +1,4 @@
-package rr
+package logsafe
 
 import (
 	"fmt"
@@ -262,7 +262,7 @@ func TestUnsafeLoggers(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := unsafeIn(t, adapted); !slices.Equal(got, c.want) {
-				t.Errorf("unsafeLoggers = %q, want %q", got, c.want)
+				t.Errorf("UnsafeLoggers = %q, want %q", got, c.want)
 			}
 		})
 	}
@@ -281,7 +281,7 @@ func unsafeIn(t *testing.T, config []byte) []string {
 	if len(servers) != 1 {
 		t.Fatalf("%d servers", len(servers))
 	}
-	return unsafeLoggers(ctx, servers[0])
+	return UnsafeLoggers(ctx, servers[0])
 }
 
 func TestEncoderInTheCaddyfile(t *testing.T) {

@@ -1,4 +1,4 @@
-package rr
+package logsafe
 
 import (
 	"encoding/json"

@@ -1,6 +1,8 @@
-package rr
+package logsafe
 
 import (
+	"slices"
+
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap/zapcore"
 
@@ -56,7 +58,7 @@ func (s *scrubber) AddBinary(key string, value []byte) {
 func (s *scrubber) AddArray(key string, value zapcore.ArrayMarshaler) error {
 	if lines, ok := value.(caddyhttp.LoggableStringArray); ok {
 		// a header: keep the type, because Caddy's log filters look for it
-		return s.ObjectEncoder.AddArray(key, s.lines(key, lines))
+		return s.ObjectEncoder.AddArray(key, s.lines(key, lines, value))
 	}
 	if s.names.Field(key) {
 		s.ObjectEncoder.AddString(key, redact.Redacted)
@@ -69,24 +71,27 @@ func (s *scrubber) AddArray(key string, value zapcore.ArrayMarshaler) error {
 	return err
 }
 
-// lines is text for the lines of a header. The slice is the request's own: it is copied
-// when something has to change.
-func (s *scrubber) lines(key string, lines caddyhttp.LoggableStringArray) zapcore.ArrayMarshaler {
+// lines is text for the lines of a header; it returns same if nothing has to change. The
+// slice is the request's own, so it is copied otherwise.
+func (s *scrubber) lines(key string, lines caddyhttp.LoggableStringArray, same zapcore.ArrayMarshaler) zapcore.ArrayMarshaler {
 	if s.names.Field(key) {
 		return caddyhttp.LoggableStringArray{redact.Redacted}
 	}
-	copied := false
+	var copied caddyhttp.LoggableStringArray
 	for i, line := range lines {
 		clean := s.text(key, line)
 		if clean == line {
 			continue
 		}
-		if !copied {
-			lines, copied = append(caddyhttp.LoggableStringArray(nil), lines...), true
+		if copied == nil {
+			copied = slices.Clone(lines)
 		}
-		lines[i] = clean
+		copied[i] = clean
 	}
-	return lines
+	if copied == nil {
+		return same
+	}
+	return copied
 }
 
 // AddObject implements zapcore.ObjectEncoder.

@@ -1,0 +1,56 @@
+# rr: what a developer runs. `make help` lists the targets.
+#
+# Everything is made from this checkout and the Go module proxy; results go to
+# bin/, which git ignores. Needs Go 1.26 and GNU make; `make test` installs what
+# else the tests need where it can.
+
+CADDY_VERSION = v2.11.9
+FUZZTIME      = 20s
+BENCHFLAGS    =
+
+# What xcaddy passes to `go build`; this is its own default.
+XCADDY_GO_BUILD_FLAGS ?= -trimpath -ldflags='-w -s'
+
+# 1 makes a test fail that would be skipped because something outside Go is
+# missing (node, for the examples that use it); `make test` has installed it.
+RR_REQUIRE_EXTERNAL ?= 1
+export RR_REQUIRE_EXTERNAL
+
+.DEFAULT_GOAL := help
+.PHONY: help run test deps bench lint fuzz build tools caddy clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
+
+run: caddy ## start the quickstart example: the gateway in front of a vendor's mock server
+	sh examples/quickstart/run.sh
+
+test: deps caddy ## all tests of every module, with the race detector
+	sh .ci/test.sh
+
+deps: ## install what the tests need outside Go
+	sh .ci/deps.sh
+
+bench: caddy ## CPU per request against the same Caddy's bare reverse_proxy (BENCHFLAGS=-help)
+	go build -buildvcs=false -o bin/bench ./internal/bench
+	bin/bench $(BENCHFLAGS)
+
+lint: tools ## gofmt, go vet and staticcheck, in every module
+	sh .ci/lint.sh
+
+fuzz: ## every fuzz target, for FUZZTIME each
+	FUZZTIME=$(FUZZTIME) sh .ci/fuzz.sh
+
+build: tools ## a production Caddy with rr, by xcaddy, as bin/caddy-rr
+	XCADDY_GO_BUILD_FLAGS="$(XCADDY_GO_BUILD_FLAGS)" bin/xcaddy build $(CADDY_VERSION) \
+		--with github.com/caddy-rr/caddy-rr=. --output bin/caddy-rr
+	sh .ci/modules.sh bin/caddy-rr
+
+caddy: ## Caddy with rr for tests and examples, as bin/caddy
+	go build -buildvcs=false -o bin/caddy ./cmd/caddy
+
+tools: ## the tools of tools/go.mod: xcaddy, staticcheck, govulncheck
+	go -C tools build -buildvcs=false -o ../bin/ tool
+
+clean: ## remove what was built
+	rm -rf bin

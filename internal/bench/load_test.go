@@ -1,0 +1,131 @@
+package main
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sample is a request as a row sends it.
+var sample = row{Path: "/v1/charges", Headers: []string{"X-Api-Key: k"}}
+
+func TestLoadCountsWhatTheUpstreamAnswers(t *testing.T) {
+	server := serve(t)
+	l := dial(t, server.address(), 4)
+	seen, err := l.run(50*time.Millisecond, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen.requests < 10 || seen.took < 50*time.Millisecond || seen.p50 <= 0 || seen.p50 > seen.p99 {
+		t.Errorf("implausible: %+v", seen)
+	}
+}
+
+func TestLoadKeepsToTheRate(t *testing.T) {
+	server := serve(t)
+	l := dial(t, server.address(), 4)
+	seen, err := l.run(500*time.Millisecond, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen.requests < 25 || seen.requests > 52 {
+		t.Errorf("sent %d requests in half a second at 100 a second", seen.requests)
+	}
+}
+
+func TestLoadFailsWhenAnAnswerIsNotRight(t *testing.T) {
+	wrongBody := strings.Replace(string(answer(fixedBody)), "xxx", "xyx", 1)
+	for name, reply := range map[string]string{
+		"another status":       strings.Replace(string(answer(fixedBody)), "200 OK", "403 Forbidden", 1),
+		"another body":         wrongBody,
+		"a body that is short": string(answer(fixedBody[1:])),
+		"a body that is long":  string(answer(append(fixedBody[:len(fixedBody):len(fixedBody)], "more"...))),
+		"an endless answer":    strings.Repeat("x", 8*bodySize),
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := dial(t, serveOnce(t, reply), 1)
+			if seen, err := l.run(50*time.Millisecond, 0); err == nil {
+				t.Errorf("took it for good: %+v", seen)
+			}
+		})
+	}
+}
+
+func TestUpstreamEchoesTheHeadOnItsEchoPathOnly(t *testing.T) {
+	g := &gateway{row: sample, address: serve(t).address()}
+	head, err := g.get(echoPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(head), "GET "+echoPath+" HTTP/1.1\r\n") || !strings.Contains(string(head), "\r\nX-Api-Key: k\r\n") {
+		t.Errorf("echoed %q", head)
+	}
+	body, err := g.get("/v1/charges")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(body) != string(fixedBody) {
+		t.Errorf("answered %q", body)
+	}
+}
+
+func TestCheckRefusesAGatewayThatDoesNotDoItsWork(t *testing.T) {
+	address := serve(t).address() // passes on what it gets: swaps nothing
+	for _, c := range []struct {
+		name  string
+		row   row
+		fault string
+	}{
+		{"the credential arrived", row{Path: "/v1/charges", Headers: []string{"A: vendor"}, Sends: "A: vendor"}, ""},
+		{"the vendor's credential is missing", row{Path: "/v1/charges", Headers: []string{"A: caller"}, Sends: "A: vendor"}, "did not get"},
+		{"the caller's credential leaked", row{Path: "/v1/charges", Headers: []string{"A: vendor", "B: caller"}, Sends: "A: vendor", Hides: "caller"}, "caller's credential"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := (&gateway{row: c.row, address: address}).check()
+			if (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
+				t.Errorf("check said %v, want %q", err, c.fault)
+			}
+		})
+	}
+}
+
+func serve(t *testing.T) *upstream {
+	t.Helper()
+	server, err := startUpstream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.close)
+	return server
+}
+
+func dial(t *testing.T, address string, connections int) *load {
+	t.Helper()
+	l, err := openLoad(address, requestBytes(sample, sample.Path, address), connections)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.close)
+	return l
+}
+
+// serveOnce answers the first request with these bytes and closes.
+func serveOnce(t *testing.T, reply string) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = conn.Read(make([]byte, 4096))
+		_, _ = conn.Write([]byte(reply))
+	}()
+	return listener.Addr().String()
+}

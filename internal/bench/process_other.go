@@ -1,0 +1,17 @@
+//go:build !linux
+
+package main
+
+import (
+	"errors"
+	"os/exec"
+	"time"
+)
+
+var errNotLinux = errors.New("the benchmark binds processes to cores and reads their CPU clocks, which it can do on Linux only")
+
+func pinSelf(int) error { return errNotLinux }
+
+func startPinned(*exec.Cmd, int) (<-chan struct{}, error) { return nil, errNotLinux }
+
+func cpuTime(int) (time.Duration, error) { return 0, errNotLinux }
