@@ -41,9 +41,11 @@ lint: tools ## gofmt, go vet and staticcheck, in every module
 fuzz: ## every fuzz target, for FUZZTIME each
 	FUZZTIME=$(FUZZTIME) sh .ci/fuzz.sh
 
+# The version v0.0.0 stands for this checkout: with one, Go takes the folder and
+# does not ask the proxy which versions are published.
 build: tools ## a production Caddy with rr, by xcaddy, as bin/caddy-rr
 	XCADDY_GO_BUILD_FLAGS="$(XCADDY_GO_BUILD_FLAGS)" bin/xcaddy build $(CADDY_VERSION) \
-		--with github.com/caddy-rr/caddy-rr=. --output bin/caddy-rr
+		--with github.com/caddy-rr/caddy-rr@v0.0.0=. --output bin/caddy-rr
 	sh .ci/modules.sh bin/caddy-rr
 
 caddy: ## Caddy with rr for tests and examples, as bin/caddy

@@ -36,9 +36,9 @@ const caddyFree = 2
 // testKit is for tests only: no package outside it may import it.
 var testKit = []string{"internal/rrtest", "store/storetest"}
 
-// programs are built by the project itself and import nothing of the module but
-// their own parts.
-var programs = []string{"internal/bench"}
+// standalone are standalone and examples: what is not a test in them imports
+// nothing of the module but their own parts.
+var standalone = []string{"internal/bench", "examples"}
 
 // sharedLibraries may have several importers, for the reason given; every other
 // library has one, so that replacing it is a change in one place.
@@ -85,7 +85,7 @@ func TestImportRulesAreEnforced(t *testing.T) {
 		{"never the root", "internal/cli", ".", "must be below"},
 		{"never the root from the test kit", "internal/rrtest", ".", "test kit"},
 		{"never the test kit", "verify", "internal/rrtest", "test kit"},
-		{"programs stand alone", "internal/bench", "internal/rule", "program"},
+		{"programs stand alone", "internal/bench", "internal/rule", "stand alone"},
 		{"no package without a place", "internal/misc", "internal/rule", "no layer"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
@@ -122,7 +122,7 @@ func importFaults(packages []goPackage) []string {
 			}
 		}
 		switch layer, placed := layerOf(name); {
-		case !placed && !within(name, testKit) && !within(name, programs):
+		case !placed && !within(name, testKit) && !within(name, standalone):
 			faults = append(faults, name+" has no layer: give it one in layers_test.go")
 		case placed && layer < caddyFree && slices.ContainsFunc(p.Deps, isCaddy):
 			faults = append(faults, name+" depends on Caddy: its layer must not")
@@ -135,9 +135,9 @@ func importFaults(packages []goPackage) []string {
 func importFault(name, imported string) string {
 	kit := within(name, testKit)
 	switch {
-	case within(name, programs):
-		if !within(imported, programs) {
-			return fmt.Sprintf("the program %s imports %s: it must stand alone", name, imported)
+	case within(name, standalone):
+		if !within(imported, standalone) {
+			return fmt.Sprintf("%s imports %s: it must stand alone", name, imported)
 		}
 		return ""
 	case within(imported, testKit) && !kit:

@@ -1,24 +1,36 @@
 #!/bin/sh
-# Install what the tests need outside Go: node, for the examples that call the
-# gateway with an npm package, and those packages. Changes the system only as
-# root, where apt is, and only when node is missing. What cannot be installed is
-# said; the tests that need it then fail, or are skipped with
-# RR_REQUIRE_EXTERNAL=0.
+# Install what the tests need outside Go: a C compiler (the race detector), curl,
+# node for the examples that call the gateway with an npm package, and those
+# packages. Changes the system only as root, where apt is, and only for what is
+# missing. What cannot be installed is said; the tests that need it then fail, or
+# are skipped with RR_REQUIRE_EXTERNAL=0.
 set -eu
 cd "$(dirname "$0")/.."
 
 packages=$(find examples -name node_modules -prune -o -name package.json -print 2>/dev/null | sort)
-[ -n "$packages" ] || exit 0
 
-if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
+missing=
+need() { # need COMMAND DEBIAN-PACKAGE
+	command -v "$1" >/dev/null || missing="$missing $2"
+}
+need gcc "gcc libc6-dev"
+need curl curl
+if [ -n "$packages" ]; then
+	need node nodejs
+	need npm npm
+fi
+
+if [ -n "$missing" ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		apt-get update -qq
-		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nodejs npm
+		# shellcheck disable=SC2086 # a list of packages
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing </dev/null
 	else
-		echo "node and npm are missing: install them, or use RR_REQUIRE_EXTERNAL=0 to skip the tests that need them" >&2
-		exit 0
+		echo "missing, install them by hand:$missing" >&2
+		echo "(RR_REQUIRE_EXTERNAL=0 skips the tests that need node)" >&2
 	fi
 fi
+command -v npm >/dev/null || exit 0
 
 # npm ci deletes and reinstalls; once per lock file is enough.
 for package in $packages; do

@@ -131,10 +131,12 @@ func (g *Gate) present(l *host.Loader, place string, present json.RawMessage, h 
 		g.cred, err = h.TargetCredential(ref)
 	default:
 		g.cred = &Credential{Raw: present}
-		g.cred.injector, g.cred.kind, err = loadInjector(l, place+": present", present)
+		if g.cred.injector, g.cred.kind, err = loadInjector(l, place+": present", present); err != nil {
+			return err
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", place, err)
+		return fmt.Errorf("%s: present: %w", place, err)
 	}
 	g.slots = newSlots(g.cred.injector)
 	l.Hide(redact.Header, g.slots.headers...)

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
 )
 
@@ -112,8 +114,9 @@ func (s *slots) strip(r *http.Request) {
 	for i := range s.list {
 		switch x := &s.list[i]; x.in {
 		case InQuery:
-			if r.URL.RawQuery != "" {
-				r.URL.RawQuery = stripQuery(r.URL.RawQuery, x.name)
+			if rest := stripQuery(r.URL.RawQuery, x.name); rest != r.URL.RawQuery {
+				r.URL.RawQuery = rest
+				stripOriginal(r, x.name)
 			}
 		case InCookie:
 			stripCookie(h, x.name)
@@ -121,6 +124,14 @@ func (s *slots) strip(r *http.Request) {
 	}
 	if len(r.Trailer) > 0 {
 		exchange.ScrubTrailers(r, s.folded)
+	}
+}
+
+// stripOriginal removes a parameter from the URL that Caddy restores before its error
+// routes, which may lead to another upstream.
+func stripOriginal(r *http.Request, name string) {
+	if orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && orig.URL != nil {
+		orig.URL.RawQuery = stripQuery(orig.URL.RawQuery, name)
 	}
 }
 
