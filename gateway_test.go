@@ -15,7 +15,7 @@ const oneProxy = `{
 		credential vendor present bearer {env.RR_VENDOR}
 		proxy p {
 			accept credential agent
-			accept basic bob $2a$04$4l5GKzOTv.yZTjFOVEkL3.0ZsKJZ2xz5cV4SkgqWBsM6kXCtNWGj.
+			accept basic bob $2a$04$aHpZg2CBryn9qAhoZBtOW.s9sXocMLfn35IQtBFi6gUexHIXQ.xC6
 			accept key {env.RR_OTHER} {
 				from header X-Gateway-Key
 				from query gateway_key

@@ -12,7 +12,9 @@ func NoLeak(t *testing.T) {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
-		if err := goleak.Find(before); err != nil {
+		// Caddy's cleaning of its storage leaves one of these sleeping for a while
+		lock := goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh")
+		if err := goleak.Find(before, lock); err != nil {
 			t.Error(err)
 		}
 	})
