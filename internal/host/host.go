@@ -40,7 +40,7 @@ func NewLoader(ctx caddy.Context, log *zap.Logger) *Loader {
 	l.secrets = &secret.Expander{Literal: l.literal, Report: l.report, Resolved: l.hideSecret}
 	l.ctx = ctx.WithValue(l.secrets.Key())
 	// requests of the old configuration may go on, and be logged, for long
-	context.AfterFunc(ctx, func() { time.AfterFunc(hideAfter, l.release) })
+	context.AfterFunc(ctx, l.end)
 	return l
 }
 
@@ -75,13 +75,18 @@ func (l *Loader) keep(release func()) {
 	l.releases = append(l.releases, release)
 }
 
-func (l *Loader) release() {
+// end lets the names and values go, later. What waits for that holds nothing else of the
+// configuration.
+func (l *Loader) end() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, release := range l.releases {
-		release()
-	}
+	releases := l.releases
 	l.releases = nil
+	l.mu.Unlock()
+	time.AfterFunc(hideAfter, func() {
+		for _, release := range releases {
+			release()
+		}
+	})
 }
 
 // Context is the context in which guests' secrets are expanded.
