@@ -8,9 +8,11 @@ import (
 	"github.com/caddy-rr/caddy-rr/internal/rrtest"
 )
 
-// oneProxy is a proxy with a key, in front of UPSTREAM.
+// oneProxy is a proxy with a key, in front of UPSTREAM. All tests come from one address,
+// whose failures are not counted.
 const oneProxy = `{
 	rr {
+		throttle off
 		credential agent accept key {env.RR_CALLER}
 		credential vendor present bearer {env.RR_VENDOR}
 		proxy p {

@@ -195,7 +195,7 @@ func TestAFailedReloadChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	limited := strings.Replace(oneProxy, "rr {", "rr {\n\t\tthrottle 3 1h", 1)
+	limited := throttled(3)
 	g := start(t, limited, "UPSTREAM", u.Addr)
 	g.get("/v1/x", withKey).want(t, 200, "proxy-access-granted")
 	before := metric(t, g, `caddy_rr_requests_total{outcome="proxy-access-granted",proxy="p"}`)
@@ -213,8 +213,11 @@ func TestAFailedReloadChangesNothing(t *testing.T) {
 		g.get("/v1/x", "X-API-Key: "+otherKey+"-new").want(t, 401, "proxy-access-denied")
 	}
 	// the throttle of the old configuration, 3 failures, still holds
-	basic := "Authorization: Basic Ym9iOndyb25n"
-	g.get("/v1/x", basic).want(t, 429, "too-many-failures")
+	wrong := []string{"Authorization: Basic Ym9iOndyb25n", "X-Forwarded-For: 203.0.113.3"}
+	for range 3 {
+		g.get("/v1/x", wrong...).want(t, 401, "proxy-access-denied")
+	}
+	g.get("/v1/x", wrong...).want(t, 429, "too-many-failures")
 	if after := metric(t, g, `caddy_rr_requests_total{outcome="proxy-access-granted",proxy="p"}`); after != before+3 {
 		t.Errorf("the metric went from %v to %v", before, after)
 	}
@@ -289,23 +292,34 @@ func TestPatchingTheRunningConfiguration(t *testing.T) {
 	}
 }
 
+// throttled is oneProxy with a limit of failures per hour. The table of failures is the
+// process's, so each test takes an address of its own, which a trusted proxy tells.
+func throttled(failures int) string {
+	s := strings.Replace(oneProxy, "throttle off", fmt.Sprintf("throttle %d 1h", failures), 1)
+	return strings.Replace(s, "{\n", "{\n\tservers {\n\t\ttrusted_proxies static 127.0.0.1/32\n\t}\n", 1)
+}
+
 func TestThrottle(t *testing.T) {
 	setSecrets(t)
 	u := rrtest.NewUpstream(t)
-	g := start(t, strings.Replace(strings.Replace(oneProxy, "rr {", "rr {\n\t\tthrottle 5 1h", 1), "http://:GATEPORT {", "http://:GATEPORT {", 1), "UPSTREAM", u.Addr)
-	// the table of failures outlives configurations; a window of its own starts clean
-	right, wrong := "Authorization: Basic Ym9iOnNlc2FtZQ==", "Authorization: Basic Ym9iOndyb25n" // bob:sesame, bob:wrong
-	g.get("/v1/x", right).want(t, 200, "proxy-access-granted")
-	var last answer
-	for range 8 {
-		last = g.get("/v1/x", wrong)
+	g := start(t, throttled(5), "UPSTREAM", u.Addr)
+	const right, wrong = "Authorization: Basic Ym9iOnNlc2FtZQ==", "Authorization: Basic Ym9iOndyb25n" // bob:sesame, bob:wrong
+	const me, other = "X-Forwarded-For: 203.0.113.1", "X-Forwarded-For: 203.0.113.2"
+	for range 20 {
+		g.get("/v1/x", right, me).want(t, 200, "proxy-access-granted") // successes never count
 	}
+	for range 5 {
+		g.get("/v1/x", wrong, me).want(t, 401, "proxy-access-denied")
+	}
+	last := g.get("/v1/x", wrong, me)
 	last.want(t, 429, "too-many-failures")
-	if after := last.Header.Get("Retry-After"); after == "" {
-		t.Error("no Retry-After")
+	if after := last.Header.Get("Retry-After"); after == "" || after == "0" {
+		t.Errorf("Retry-After is %q", after)
 	}
-	g.get("/v1/x", right).want(t, 200, "proxy-access-granted")   // a cached verdict
-	g.get("/v1/x", withKey).want(t, 200, "proxy-access-granted") // a digest
-	g.get("/v1/x", "X-API-Key: wrong-and-cheap-to-tell").want(t, 401, "proxy-access-denied")
-	g.get("/v1/x").want(t, 401, "proxy-access-denied")
+	g.get("/v1/x", "Authorization: Basic ZXZlOng=", me).want(t, 429, "too-many-failures") // nor for unknown users
+	g.get("/v1/x", right, me).want(t, 200, "proxy-access-granted")                        // a cached verdict
+	g.get("/v1/x", withKey, me).want(t, 200, "proxy-access-granted")                      // a digest
+	g.get("/v1/x", "X-API-Key: wrong-and-cheap-to-tell", me).want(t, 401, "proxy-access-denied")
+	g.get("/v1/x", me).want(t, 401, "proxy-access-denied")
+	g.get("/v1/x", wrong, other).want(t, 401, "proxy-access-denied")
 }

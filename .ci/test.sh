@@ -11,17 +11,21 @@ mkdir -p bin
 log=$PWD/bin/test.log
 failed=0
 
+# Keeps of `go test -v`: one line for a package that passed, and for one that
+# failed its output, without the lines of the tests that passed.
+shorten() {
+	awk '
+		/^(ok|\?) +\t/ { if (!/no test files/) print; kept = ""; next }
+		/^FAIL\t/ { printf "%s", kept; print; kept = ""; next }
+		/^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS)/ { next }
+		{ kept = kept $0 "\n" }
+		END { if (kept != "FAIL\n") printf "%s", kept }' "$log"
+}
+
 test_module() {
 	printf '\n-- go test -race ./... in %s\n' "$1"
-	(cd "$1" && go test -race -vet=off -timeout 15m -v ./...) >"$log" 2>&1 </dev/null
-	status=$?
-	if [ $status -ne 0 ]; then
-		# Without the lines of what passed, the failures can be found.
-		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS)' "$log"
-		failed=1
-	else
-		grep -E '^(ok|\?) ' "$log" | grep -v 'no test files'
-	fi
+	(cd "$1" && go test -race -vet=off -timeout 15m -v ./...) >"$log" 2>&1 </dev/null || failed=1
+	shorten
 	echo "$(grep -cE '^ *--- PASS' "$log") passed, $(grep -cE '^ *--- FAIL' "$log") failed"
 	skipped=$(grep -E -A2 '^ *--- SKIP' "$log" | grep -vE '^ *(--- SKIP: Fuzz|--- PASS|=== |--$)')
 	if [ -n "$skipped" ]; then

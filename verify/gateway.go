@@ -26,6 +26,7 @@ type gateway struct {
 	gates           map[string]*Gate
 	sorted          []*Gate
 	plain, rejected []string
+	slots           slots // of all gates together
 	seed            maphash.Seed
 }
 
@@ -46,6 +47,9 @@ func newGateway(c *Gateway, gates map[string]*Gate) (*gateway, error) {
 		gw.sorted = append(gw.sorted, g)
 		gw.plain = union(gw.plain, g.plain)
 		gw.rejected = union(gw.rejected, g.rejected)
+		for _, x := range g.main.slots.list {
+			gw.slots.add([]Carrier{{In: x.in, Name: x.name}})
+		}
 	}
 	return gw, nil
 }
@@ -106,17 +110,27 @@ func (gw *gateway) unknown(r *http.Request, h *Handler) *exchange.Refusal {
 	if len(name) > 64 {
 		reason = fmt.Errorf("%w: there is no such proxy", ErrRejected)
 	}
+	presented := gw.presented(r)
 	_, err := g.verify(r, &exchange.Exchange{Context: r.Context()}, h.throttled(r))
-	for _, each := range gw.sorted {
-		each.strip(r)
-	}
+	h.strip(r)
 	switch {
 	case errors.Is(err, ErrAbsent):
-		return h.unauthorized(nil, fmt.Errorf("%w: there is no proxy of that name either", ErrAbsent))
+		return h.refusalFor(g, r, fmt.Errorf("%w: there is no proxy of that name either", ErrAbsent), presented)
 	case errors.Is(err, ErrCostly):
-		return h.refusalFor(g, r, err)
+		return h.refusalFor(g, r, err, presented)
 	}
-	return h.refusalFor(g, r, reason)
+	return h.refusalFor(g, r, reason, presented)
+}
+
+// presented reports whether the request has anything where any of the proxies looks for
+// a credential.
+func (gw *gateway) presented(r *http.Request) bool {
+	for _, x := range gw.slots.list {
+		if _, n := readCarrier(r, x.in, x.name); n > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (gw *gateway) challenges(rejected bool) []string {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
 	"github.com/caddy-rr/caddy-rr/internal/host"
+	"github.com/caddy-rr/caddy-rr/internal/metrics"
 	"github.com/caddy-rr/caddy-rr/internal/rule"
 )
 
@@ -129,6 +130,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 	}
 	gate, ref := h.find(r, x)
+	if gate == nil {
+		gate = h.gate // whose series count what no proxy can be blamed for
+	}
 	if ref == nil {
 		ref = h.admit(gate, r, x)
 	}
@@ -143,33 +147,52 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return next.ServeHTTP(w, r.WithContext(x))
 }
 
-// find returns the gate of the request and checks what concerns every request.
+// find returns the gate of the request and checks what concerns every request. A gateway
+// must not tell proxies that exist from others by the order of its checks, so what
+// depends on the proxy is only refused to callers that it recognises.
 func (h *Handler) find(r *http.Request, x *exchange.Exchange) (*Gate, *exchange.Refusal) {
 	gate := h.gate
-	if h.gateway != nil {
-		gate = h.gateway.find(r)
-		if gate == nil {
+	method, ref := checkMethod(r)
+	if ref == nil && h.gateway != nil {
+		if _, err := rule.CanonicalPath(r.URL, true); err != nil {
+			ref = badPath(err)
+		} else if gate = h.gateway.find(r); gate == nil {
 			return nil, h.gateway.unknown(r, h)
 		}
 	}
+	if ref != nil {
+		h.strip(r)
+		return nil, ref
+	}
 	x.Proxy, x.Gate, x.Metrics, x.KeepSlash = gate.name, gate, gate.series, gate.keepSlash
 	x.Stripped = gate.main.slots.folded
-	method, ref := checkMethod(r)
-	if ref != nil {
-		gate.strip(r)
-		return gate, ref
-	}
 	path, err := rule.CanonicalPath(r.URL, gate.keepSlash)
-	if err != nil {
-		gate.strip(r)
-		return gate, exchange.Refuse(http.StatusBadRequest, exchange.CodeBadPath, err)
+	if err != nil && h.gateway == nil {
+		h.strip(r)
+		return gate, badPath(err)
 	}
 	x.Input = rule.Input{Request: r, Method: method, Path: path}
 	return gate, nil
 }
 
+func badPath(err error) *exchange.Refusal {
+	return exchange.Refuse(http.StatusBadRequest, exchange.CodeBadPath, err)
+}
+
+// strip removes the carriers of every gate that the handler leads to.
+func (h *Handler) strip(r *http.Request) {
+	if h.gateway == nil {
+		h.gate.strip(r)
+		return
+	}
+	for _, g := range h.gateway.sorted {
+		g.strip(r)
+	}
+}
+
 // admit verifies the caller, removes the credential, and judges the rules.
 func (h *Handler) admit(g *Gate, r *http.Request, x *exchange.Exchange) *exchange.Refusal {
+	presented := h.gateway != nil && h.gateway.presented(r)
 	entry, err := g.verify(r, x, h.throttled(r))
 	query := r.URL.RawQuery
 	g.strip(r)
@@ -178,7 +201,11 @@ func (h *Handler) admit(g *Gate, r *http.Request, x *exchange.Exchange) *exchang
 		r.RequestURI = r.URL.RequestURI()
 	}
 	if err != nil {
-		return h.refusalFor(g, r, err)
+		return h.refusalFor(g, r, err, presented)
+	}
+	if x.Input.Path == "" {
+		_, err := rule.CanonicalPath(r.URL, g.keepSlash)
+		return badPath(err)
 	}
 	if g.inactive {
 		return exchange.Refuse(http.StatusServiceUnavailable, exchange.CodeInactive, errors.New("the proxy is not active"))
@@ -193,34 +220,40 @@ func (h *Handler) admit(g *Gate, r *http.Request, x *exchange.Exchange) *exchang
 	return Judge(g.set, &x.Input, "proxy")
 }
 
-// refusalFor maps why a caller was not recognised to what the caller sees.
-func (h *Handler) refusalFor(g *Gate, r *http.Request, err error) *exchange.Refusal {
+// refusalFor is refusalOf with what the handler knows: challenges, and the count of
+// failures. presented tells, of a gateway, whether the request had any credential that
+// any of its proxies would read.
+func (h *Handler) refusalFor(g *Gate, r *http.Request, err error, presented bool) *exchange.Refusal {
+	ref := refusalOf(err)
 	switch {
 	case errors.Is(err, ErrAbsent):
-		return h.unauthorized(g.plain, err)
+		ref.Challenges = g.plain
 	case errors.Is(err, ErrRejected):
 		h.settings.Throttle.fail(failed, clientIP(r), g.now())
-		return h.unauthorized(g.rejected, err)
+		ref.Challenges = g.rejected
 	case errors.Is(err, ErrCostly):
-		ref := exchange.Refuse(http.StatusTooManyRequests, exchange.CodeThrottled, errThrottled)
 		ref.RetryAfter = max(time.Second, h.settings.Throttle.blocked(failed, clientIP(r), g.now()))
-		return ref
-	default:
-		ref := exchange.Refuse(http.StatusServiceUnavailable, exchange.CodeUnavailable, err)
-		ref.RetryAfter = 5 * time.Second
-		var again Retryable
-		if errors.As(err, &again) {
-			ref.RetryAfter = again.RetryAfter()
-		}
-		return ref
+		metrics.Throttled()
 	}
+	if h.gateway != nil && ref.Status == http.StatusUnauthorized {
+		ref.Challenges = h.gateway.challenges(presented)
+	}
+	return ref
 }
 
-func (h *Handler) unauthorized(challenges []string, err error) *exchange.Refusal {
-	ref := exchange.Refuse(http.StatusUnauthorized, exchange.CodeDenied, err)
-	ref.Challenges = challenges
-	if h.gateway != nil {
-		ref.Challenges = h.gateway.challenges(errors.Is(err, ErrRejected))
+// refusalOf maps why a caller was not recognised to what the caller sees.
+func refusalOf(err error) *exchange.Refusal {
+	switch {
+	case errors.Is(err, ErrAbsent), errors.Is(err, ErrRejected):
+		return exchange.Refuse(http.StatusUnauthorized, exchange.CodeDenied, err)
+	case errors.Is(err, ErrCostly):
+		return exchange.Refuse(http.StatusTooManyRequests, exchange.CodeThrottled, errThrottled)
+	}
+	ref := exchange.Refuse(http.StatusServiceUnavailable, exchange.CodeUnavailable, err)
+	ref.RetryAfter = 5 * time.Second
+	var again Retryable
+	if errors.As(err, &again) {
+		ref.RetryAfter = again.RetryAfter()
 	}
 	return ref
 }

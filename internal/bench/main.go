@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -38,9 +39,12 @@ type options struct {
 	enforce     bool
 }
 
-func parseOptions(args []string) (options, error) {
+// parseOptions reads the command line; what is wrong with a flag, and the help,
+// go to usage.
+func parseOptions(args []string, usage io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(usage)
 	flags.StringVar(&o.caddy, "caddy", "bin/caddy", "the Caddy `binary` to measure, built with the plugin")
 	flags.StringVar(&o.rows, "rows", ".", "measure the rows whose name matches this `regexp`, and those they are compared with")
 	flags.IntVar(&o.lives, "lives", 3, "how often the gateways are started anew")
@@ -74,7 +78,7 @@ func (o options) validate(rest []string) error {
 }
 
 func main() {
-	o, err := parseOptions(os.Args[1:])
+	o, err := parseOptions(os.Args[1:], os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -57,18 +58,18 @@ func TestSelectedRowsBringWhatTheyAreComparedWith(t *testing.T) {
 }
 
 func TestOptionsThatCannotBeMeasuredAreRefused(t *testing.T) {
-	if o, err := parseOptions(nil); err != nil || o.rounds == 0 {
+	if o, err := parseOptions(nil, io.Discard); err != nil || o.rounds == 0 {
 		t.Errorf("the defaults: %v", err)
 	}
 	for _, args := range []string{"-rounds 0", "-lives 0", "-connections 0", "-duration 0s", "-warmup -1s", "-rate -1", "more", "-unknown"} {
-		if _, err := parseOptions(strings.Fields(args)); err == nil {
+		if _, err := parseOptions(strings.Fields(args), io.Discard); err == nil {
 			t.Errorf("%s: accepted", args)
 		}
 	}
 }
 
 func TestDefaultsAreDoneInTwoMinutes(t *testing.T) {
-	o, err := parseOptions(nil)
+	o, err := parseOptions(nil, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

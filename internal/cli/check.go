@@ -16,17 +16,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
-)
 
-// Step is one line of an explanation: who looked at the request, and what came of it.
-type Step struct {
-	// Scope is credential, proxy, target or target credential, or what comes before.
-	Scope string `json:"scope"`
-	// What looked: a verifier or a rule.
-	What string `json:"what"`
-	// Result in words.
-	Result string `json:"result"`
-}
+	"github.com/caddy-rr/caddy-rr/internal/exchange"
+)
 
 // Report explains what would happen to a request.
 type Report struct {
@@ -39,7 +31,7 @@ type Report struct {
 	// Upstream is where the request would go.
 	Upstream string `json:"upstream,omitempty"`
 	// Steps in order.
-	Steps []Step `json:"steps"`
+	Steps []exchange.Step `json:"steps"`
 }
 
 // Checker is the rr app, as far as `rr check` needs it.

@@ -1,0 +1,55 @@
+package verify
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/caddy-rr/caddy-rr/internal/exchange"
+	"github.com/caddy-rr/caddy-rr/internal/rule"
+)
+
+// Explain does what rr_verify does to a request and tells each step. It fills in x for
+// the other side; the refusal is nil if the request would go on.
+func (g *Gate) Explain(r *http.Request, x *exchange.Exchange) (steps []exchange.Step, ref *exchange.Refusal) {
+	say := func(scope, what, result string) {
+		steps = append(steps, exchange.Step{Scope: scope, What: what, Result: result})
+	}
+	x.Proxy, x.KeepSlash, x.Stripped = g.name, g.keepSlash, g.main.slots.folded
+	method, ref := checkMethod(r)
+	if ref != nil {
+		say("request", "method "+r.Method, ref.Reason.Error())
+		return steps, ref
+	}
+	path, err := rule.CanonicalPath(r.URL, g.keepSlash)
+	if err != nil {
+		say("request", "path "+r.URL.EscapedPath(), err.Error())
+		return steps, exchange.Refuse(http.StatusBadRequest, exchange.CodeBadPath, err)
+	}
+	say("request", method+" "+path, "is judged")
+	x.Input = rule.Input{Request: r, Method: method, Path: path}
+	entry, err := g.verify(r, x, func() bool { return false })
+	g.strip(r)
+	if err != nil {
+		for _, a := range g.main.entries {
+			say("caller", "accept "+a.label, "does not recognise the caller")
+		}
+		say("caller", "decision", err.Error())
+		return steps, refusalOf(err)
+	}
+	say("caller", "accept "+entry.label, "recognises "+x.ID)
+	if g.inactive {
+		say("proxy", g.name, "is not active")
+		return steps, exchange.Refuse(http.StatusServiceUnavailable, exchange.CodeInactive, errors.New("the proxy is not active"))
+	}
+	x.Input.Claims, x.Input.Body = x.Claims, rule.NewBody(r, g.maxBody)
+	for _, scope := range []struct {
+		name string
+		set  *rule.Set
+	}{{"credential " + entry.label, entry.set}, {"proxy " + g.name, g.set}} {
+		more, ref := exchange.ExplainScope(scope.set, &x.Input, scope.name)
+		if steps = append(steps, more...); ref != nil {
+			return steps, ref
+		}
+	}
+	return steps, nil
+}
