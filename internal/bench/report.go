@@ -6,8 +6,13 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 )
+
+// quietCore is the share of its core that a gateway under full load has when
+// nothing else wants it.
+const quietCore = 0.9
 
 // printTable writes the results as a Markdown table with what is needed to read
 // it. CPU is microseconds of the gateway process per request.
@@ -22,6 +27,9 @@ func printTable(w io.Writer, o options, results []result) {
 	}
 	fmt.Fprintln(w, "\nRatios are of CPU per request: of the medians, the median of the ratios round by round (which decides), lowest against lowest.")
 	printLatency(w, o, results)
+	if o.rate <= 0 && slices.ContainsFunc(results, func(r result) bool { return r.Busy < quietCore }) {
+		fmt.Fprintf(w, "A gateway had less than %.0f %% of its core: something else ran on it, or the load was too light. Measure again on a quiet machine.\n", 100*quietCore)
+	}
 }
 
 func pressure(o options) string {

@@ -101,6 +101,18 @@ func TestTableHasAllCellsInEveryRow(t *testing.T) {
 	}
 }
 
+func TestTableWarnsOfACoreThatWasShared(t *testing.T) {
+	for busy, warned := range map[float64]bool{0.97: false, 0.55: true} {
+		results := summarize(twoRows(1.05))
+		results[1].Busy = busy
+		var out bytes.Buffer
+		printTable(&out, options{}, results)
+		if strings.Contains(out.String(), "quiet machine") != warned {
+			t.Errorf("core busy %v:\n%s", busy, out.String())
+		}
+	}
+}
+
 func TestJSONHasTheFigures(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bench.json")
 	if err := writeJSON(path, options{lives: 1, rounds: 3}, summarize(twoRows(1.05))); err != nil {

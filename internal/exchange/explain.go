@@ -22,7 +22,7 @@ type Step struct {
 func ExplainScope(set *rule.Set, in *rule.Input, scope string) ([]Step, *Refusal) {
 	var steps []Step
 	for i, v := range set.Explain(in) {
-		result := "does not match"
+		result := "does not match: " + v.Why
 		switch {
 		case v.Err != nil:
 			result = "cannot be evaluated: " + v.Err.Error()

@@ -1,37 +1,40 @@
 package rule
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/theory/jsonpath"
 )
 
 // DefaultMaxBody is how large a body may be, in bytes, to be judged.
 const DefaultMaxBody = 1 << 20
 
-// maxDepth bounds how deep a JSON body may be nested.
-const maxDepth = 64
-
 // Body is a request's body for rules that look into it. It is read at most once, when a
 // rule needs it, and forwarded whole all the same: it takes the place of the request's
-// body and replays what it has read, also in copies of the request.
+// body and replays what it has read. The replay is here and not in the request, so it
+// holds for copies of the request too, whenever they were made. The original body is read
+// to its end through here, so net/http fills in trailers as ever.
+//
+// A Body belongs to the request's goroutine until the request is forwarded; what was
+// forwarded can no longer be judged.
 type Body struct {
 	header http.Header
 	length int64
 	orig   io.ReadCloser
 	max    int64
 
-	loaded bool
-	read   []byte // not yet replayed
-	rest   error  // what reading ended with, if it did
-	doc    any
-	err    error
+	loaded  bool
+	started bool   // forwarding has begun
+	read    []byte // not yet replayed
+	rest    error  // what reading ended with, if it did
+	doc     any
+	err     error
+	found   map[string]jsonpath.NodeList // what JSONPaths have selected
 }
 
 // NewBody takes the place of r's body. max is in bytes, 0 for DefaultMaxBody.
@@ -48,9 +51,13 @@ func NewBody(r *http.Request, max int64) *Body {
 
 // Read implements io.Reader with the whole body.
 func (b *Body) Read(p []byte) (int, error) {
+	b.started = true
 	if len(b.read) > 0 {
 		n := copy(p, b.read)
 		b.read = b.read[n:]
+		if len(b.read) == 0 {
+			b.read = nil
+		}
 		return n, nil
 	}
 	if b.rest != nil {
@@ -62,7 +69,8 @@ func (b *Body) Read(p []byte) (int, error) {
 // Close implements io.Closer.
 func (b *Body) Close() error { return b.orig.Close() }
 
-// document returns the body as JSON values, numbers as json.Number.
+// document returns the body as JSON values, numbers as json.Number. It says why if the
+// body cannot be judged; the answer is the same for every scope.
 func (b *Body) document() (any, error) {
 	if !b.loaded {
 		b.loaded = true
@@ -71,7 +79,28 @@ func (b *Body) document() (any, error) {
 	return b.doc, b.err
 }
 
+// nodes returns what a JSONPath, written as name, selects. Rules tend to ask for the same
+// few nodes, so each path is followed once.
+func (b *Body) nodes(name string, path *jsonpath.Path) (jsonpath.NodeList, error) {
+	doc, err := b.document()
+	if err != nil {
+		return nil, err
+	}
+	nodes, ok := b.found[name]
+	if !ok {
+		if b.found == nil {
+			b.found = make(map[string]jsonpath.NodeList)
+		}
+		nodes = path.Select(doc)
+		b.found[name] = nodes
+	}
+	return nodes, nil
+}
+
 func (b *Body) load() (any, error) {
+	if b.started {
+		return nil, errors.New("it has been forwarded already, in part at least")
+	}
 	parse, err := b.parser()
 	if err != nil {
 		return nil, err
@@ -123,84 +152,4 @@ func (b *Body) parser() (func([]byte) (any, error), error) {
 		return parseForm, nil
 	}
 	return nil, errors.New("it is neither JSON nor a form")
-}
-
-func parseForm(data []byte) (any, error) {
-	pairs, err := parseQuery(string(data))
-	if err != nil || bytes.IndexByte(data, ';') >= 0 {
-		// some servers take ; for a separator
-		return nil, errors.New("it is not a valid form")
-	}
-	doc := make(map[string]any, len(pairs))
-	seen := make(map[string]bool, len(pairs))
-	for _, p := range pairs {
-		if f := fold(p.name); seen[f] {
-			return nil, errors.New("it has a field twice")
-		} else if !utf8.ValidString(p.name) || !utf8.ValidString(p.value) {
-			return nil, errors.New("it is not UTF-8")
-		} else {
-			seen[f] = true
-		}
-		doc[p.name] = p.value
-	}
-	return doc, nil
-}
-
-func parseJSON(data []byte) (any, error) {
-	if !utf8.Valid(data) || !json.Valid(data) {
-		return nil, errors.New("it is not valid JSON")
-	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	return decode(dec, 0)
-}
-
-// decode is encoding/json's decoding into any, but refuses member names that are there
-// twice, also in another case: parsers differ in which one they take.
-func decode(dec *json.Decoder, depth int) (any, error) {
-	if depth > maxDepth {
-		return nil, errors.New("it is nested too deeply")
-	}
-	token, err := dec.Token()
-	if err != nil {
-		return nil, errors.New("it is not valid JSON")
-	}
-	switch token {
-	case json.Delim('['):
-		list := []any{}
-		for dec.More() {
-			v, err := decode(dec, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, v)
-		}
-		_, err = dec.Token()
-		return list, err
-	case json.Delim('{'):
-		return decodeObject(dec, depth)
-	}
-	return token, nil
-}
-
-func decodeObject(dec *json.Decoder, depth int) (any, error) {
-	object := make(map[string]any)
-	seen := make(map[string]bool)
-	for dec.More() {
-		token, err := dec.Token()
-		if err != nil {
-			return nil, err
-		}
-		name, _ := token.(string)
-		f := fold(name)
-		if seen[f] {
-			return nil, errors.New("it has a member twice")
-		}
-		seen[f] = true
-		if object[name], err = decode(dec, depth+1); err != nil {
-			return nil, err
-		}
-	}
-	_, err := dec.Token()
-	return object, err
 }

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/theory/jsonpath"
@@ -17,7 +17,7 @@ type compiled struct {
 	note    string
 	methods uint64 // 0 = all
 	globs   []glob
-	path    *regexp.Regexp
+	path    *pattern
 	headers []check
 	query   []check
 	claims  []check
@@ -28,7 +28,7 @@ type compiled struct {
 // check is a Check made ready.
 type check struct {
 	name    string
-	pattern *regexp.Regexp // nil = any value
+	pattern *pattern // nil = any value
 	absent  bool
 	path    *jsonpath.Path
 }
@@ -39,7 +39,7 @@ func (s Scope) Compile(env Env) (*Set, error) {
 	if s.Default == "" && len(s.Rules) == 0 {
 		return nil, nil
 	}
-	set := &Set{defaultAllow: true, source: s.Rules}
+	set := &Set{defaultAllow: true, source: slices.Clone(s.Rules)}
 	for i, r := range s.Rules {
 		c, err := r.compile(env)
 		if err != nil {
@@ -50,6 +50,9 @@ func (s Scope) Compile(env Env) (*Set, error) {
 		set.body = set.body || len(c.body) > 0
 		set.defaultAllow = set.defaultAllow && c.deny
 	}
+	slices.SortStableFunc(set.rules, func(a, b compiled) int {
+		return min(len(a.body), 1) - min(len(b.body), 1)
+	})
 	switch s.Default {
 	case "":
 	case Allow, Deny:
@@ -79,7 +82,11 @@ func (r Rule) compile(env Env) (c compiled, err error) {
 		c.globs = append(c.globs, g)
 	}
 	if r.PathRegexp != "" {
-		if c.path, err = compileRegexp(r.PathRegexp, c.deny); err != nil {
+		compile := compilePattern
+		if c.deny {
+			compile = compileAnyCase
+		}
+		if c.path, err = compile(r.PathRegexp); err != nil {
 			return c, fmt.Errorf("path_regexp: %w", err)
 		}
 	}
@@ -124,12 +131,15 @@ func (k Check) compile(part string) (check, error) {
 	}
 	var err error
 	if k.Pattern != "" {
-		if c.pattern, err = compileRegexp(k.Pattern, false); err != nil {
+		if c.pattern, err = compilePattern(k.Pattern); err != nil {
 			return c, err
 		}
 	}
 	switch part {
 	case "headers":
+		if !isToken(k.Name) {
+			return c, fmt.Errorf("%q is not a header's name", k.Name)
+		}
 		c.name = http.CanonicalHeaderKey(k.Name)
 	case "body":
 		if c.path, err = jsonpath.Parse(k.Name); err != nil {
@@ -139,70 +149,13 @@ func (k Check) compile(part string) (check, error) {
 	return c, nil
 }
 
-// compileRegexp compiles an RE2 pattern and explains what other dialects have and RE2
-// has not.
-func compileRegexp(pattern string, anyCase bool) (*regexp.Regexp, error) {
-	re, err := regexp.Compile(pattern)
-	if err != nil {
-		return nil, fmt.Errorf("%w%s", err, dialect(pattern))
-	}
-	if anyCase {
-		return regexp.Compile("(?i:" + pattern + ")")
-	}
-	return re, nil
-}
-
-var backReference = regexp.MustCompile(`\\[1-9]|\\k<`)
-
-func dialect(pattern string) string {
-	for _, look := range []string{"(?=", "(?!", "(?<=", "(?<!"} {
-		if strings.Contains(pattern, look) {
-			return "; look-around (" + look + "…) is JavaScript's and Perl's, patterns here are RE2: say it with a second rule"
+// isToken reports whether s can be a field name (RFC 9110 section 5.6.2).
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
 		}
 	}
-	if backReference.MatchString(pattern) {
-		return "; back-references are JavaScript's and Perl's, patterns here are RE2"
-	}
-	return ""
-}
-
-// known are the methods of the IANA registry, in the order of their bits.
-var known = strings.Fields(`GET HEAD POST PUT PATCH DELETE OPTIONS QUERY CONNECT TRACE ACL BASELINE-CONTROL BIND
-	CHECKIN CHECKOUT COPY LABEL LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE ORDERPATCH
-	PRI PROPFIND PROPPATCH REBIND REPORT SEARCH UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL`)
-
-var methodBits = func() map[string]uint64 {
-	m := make(map[string]uint64, len(known))
-	for i, name := range known {
-		m[name] = 1 << i
-	}
-	return m
-}()
-
-// bit returns a method's bit, 0 if it is unknown.
-func bit(method string) uint64 {
-	switch method { // the usual ones without hashing
-	case "GET":
-		return 1
-	case "POST":
-		return 4
-	}
-	return methodBits[method]
-}
-
-func methodMask(methods []string) (mask uint64, err error) {
-	for _, m := range methods {
-		if m == "*" {
-			return 0, nil
-		}
-		b := methodBits[m]
-		if b == 0 {
-			if methodBits[strings.ToUpper(m)] != 0 {
-				return 0, fmt.Errorf("%q is written %s: methods are in capitals", m, strings.ToUpper(m))
-			}
-			return 0, fmt.Errorf("%q is not a registered HTTP method; such requests match only rules for all methods", m)
-		}
-		mask |= b
-	}
-	return mask, nil
+	return s != ""
 }

@@ -2,17 +2,20 @@ package rule
 
 import (
 	"errors"
+	"fmt"
+	"net/url"
 	"path"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// glob is a path pattern of Caddy's path matcher.
+// glob is a path pattern of Caddy's path matcher (caddyhttp.MatchPath).
 type glob struct {
 	kind    globKind
-	text    string // without the stars that kind stands for
+	text    string // without the stars that kind stands for; folded in a deny rule
 	literal string // of a general pattern: what precedes the first special character
+	written string // of a deny rule's general pattern: as it was written
 }
 
 type globKind uint8
@@ -26,11 +29,15 @@ const (
 	general // path.Match
 )
 
-func compileGlob(p string, anyCase bool) (glob, error) {
+func compileGlob(p string, deny bool) (glob, error) {
 	if p == "" || p[0] != '/' && p[0] != '*' {
 		return glob{}, errors.New("a path begins with / or *")
 	}
-	if anyCase {
+	if err := checkEscapes(p); err != nil {
+		return glob{}, err
+	}
+	written := p
+	if deny {
 		p = fold(p)
 	}
 	stars := strings.Count(p, "*")
@@ -52,10 +59,36 @@ func compileGlob(p string, anyCase bool) (glob, error) {
 	if _, err := path.Match(p, ""); err != nil {
 		return glob{}, errors.New("the path has a [ or \\ that is no complete pattern")
 	}
-	return glob{kind: general, text: p, literal: p[:special]}, nil
+	g := glob{kind: general, text: p, literal: p[:special]}
+	if deny {
+		g.written = written
+	}
+	return g, nil
 }
 
-func (g *glob) match(p string) bool {
+// checkEscapes refuses %20 and the like, which no judged path has: the rule would fit
+// nothing, and nobody would notice.
+func checkEscapes(p string) error {
+	for i := 0; i+2 < len(p); i++ {
+		if p[i] != '%' {
+			continue
+		}
+		escape := p[i : i+3]
+		c, err := url.PathUnescape(escape)
+		if err != nil || escape == "%2F" || escape == "%25" {
+			continue // text, or what encoded_slash keep leaves in the path
+		}
+		if c == "/" {
+			return errors.New("the path has %2f: write %2F, as it is judged")
+		}
+		return fmt.Errorf("the path has %s, but paths are judged decoded: write %q", escape, c)
+	}
+	return nil
+}
+
+// match reports whether a path fits. For a deny rule p is the folded path; asIs is never
+// folded.
+func (g *glob) match(p, asIs string) bool {
 	switch g.kind {
 	case exact:
 		return p == g.text
@@ -71,7 +104,11 @@ func (g *glob) match(p string) bool {
 	if !strings.HasPrefix(p, g.literal) {
 		return false
 	}
-	ok, _ := path.Match(g.text, p)
+	ok, _ := path.Match(g.text, p) // compileGlob has checked the pattern
+	if !ok && g.written != "" {
+		// folded, [^a] and [Z-b] no longer fit all that they fit as written
+		ok, _ = path.Match(g.written, asIs)
+	}
 	return ok
 }
 

@@ -1,98 +1,90 @@
 package rule
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"regexp"
-	"strconv"
 	"strings"
 )
 
-// state is one Decide's view of the input; what is costly is computed once, if at all.
-type state struct {
-	in       *Input
-	folded   string // path for deny rules
-	method   uint64
-	prepared bool
-	query    []pair
-	parsed   bool
-	queryErr error
+// methods are the bits of a request's method, as allow and as deny rules compare it.
+type methods struct{ exact, anyCase uint64 }
+
+func methodsOf(in *Input) methods { return methods{bit(in.Method), anyCaseBit(in.Method)} }
+
+// miss is the first condition of a rule that a request does not fit. Its zero value says
+// that the rule matches.
+type miss struct {
+	part string // the JSON name of the field
+	at   int    // the index, if the field is a list of checks
 }
 
-type pair struct{ name, value string }
-
-func (st *state) prepare() {
-	if st.prepared {
-		return
+// match compares a request with a rule, what is cheap first. An error means that the rule
+// cannot be evaluated.
+func (c *compiled) match(in *Input, m *methods) (miss, error) {
+	method := m.exact
+	if c.deny {
+		method = m.anyCase
 	}
-	st.prepared = true
-	st.method, st.folded = bit(st.in.Method), fold(st.in.Path)
+	switch {
+	case c.methods != 0 && c.methods&method == 0:
+		return miss{part: "methods"}, nil
+	case !c.matchGlobs(in):
+		return miss{part: "paths"}, nil
+	case !c.path.fitsPath(in):
+		return miss{part: "path_regexp"}, nil
+	}
+	if i := c.missingHeader(in.Request); i >= 0 {
+		return miss{"headers", i}, nil
+	}
+	if i := c.missingClaim(in.Claims); i >= 0 {
+		return miss{"claims", i}, nil
+	}
+	return c.matchCostly(in)
 }
 
-// match reports whether the rule fits. An error means that it cannot be evaluated.
-func (c *compiled) match(st *state) (bool, error) {
-	st.prepare()
-	if c.methods != 0 {
-		m := st.method
-		if m == 0 && c.deny {
-			m = bit(strings.ToUpper(st.in.Method))
-		}
-		if c.methods&m == 0 {
-			return false, nil
-		}
-	}
-	if !c.matchPath(st) || !c.matchHeaders(st.in.Request) || !c.matchClaims(st.in.Claims) {
-		return false, nil
-	}
+// matchCostly compares what can fail to be evaluated.
+func (c *compiled) matchCostly(in *Input) (miss, error) {
 	if len(c.query) > 0 {
-		if ok, err := c.matchQuery(st); !ok || err != nil {
-			return false, err
+		if i, err := c.missingParameter(in); i >= 0 || err != nil {
+			return miss{"query", i}, err
 		}
 	}
 	if c.expr != nil {
-		ok, err := c.expr(st.in.Request)
+		ok, err := c.expr(in.Request)
 		if err != nil {
-			return false, fmt.Errorf("expression: %w", err)
+			return miss{}, fmt.Errorf("expression: %w", err)
 		}
 		if !ok {
-			return false, nil
+			return miss{part: "expression"}, nil
 		}
 	}
 	if len(c.body) > 0 {
-		return c.matchBody(st)
+		if i, err := c.missingNode(in.Body); i >= 0 || err != nil {
+			return miss{"body", i}, err
+		}
 	}
-	return true, nil
+	return miss{}, nil
 }
 
-func (c *compiled) matchPath(st *state) bool {
-	if len(c.globs) > 0 {
-		p, ok := st.in.Path, false
-		if c.deny {
-			p = st.folded
-		}
-		for i := range c.globs {
-			if ok = c.globs[i].match(p); ok {
-				break
-			}
-		}
-		if !ok {
-			return false
+func (c *compiled) matchGlobs(in *Input) bool {
+	if len(c.globs) == 0 {
+		return true
+	}
+	p := in.Path
+	if c.deny {
+		p = in.foldedPath()
+	}
+	for i := range c.globs {
+		if c.globs[i].match(p, in.Path) {
+			return true
 		}
 	}
-	return c.path == nil || c.path.MatchString(st.in.Path)
+	return false
 }
 
-// values judges the values of one name: present or absent, and the pattern.
-func (k *check) values(n int, at func(int) string, deny bool) bool {
-	fits := 0
-	for i := range n {
-		if k.pattern == nil || k.pattern.MatchString(at(i)) {
-			fits++
-		}
-	}
+// holds judges n values of one name, of which some fit.
+func (k *check) holds(n, fits int, deny bool) bool {
 	switch {
 	case k.absent:
 		return fits == 0
@@ -102,211 +94,121 @@ func (k *check) values(n int, at func(int) string, deny bool) bool {
 	return n > 0 && fits == n
 }
 
-func (c *compiled) matchHeaders(r *http.Request) bool {
+// missingHeader returns the index of the first check that does not hold, or -1.
+func (c *compiled) missingHeader(r *http.Request) int {
 	for i := range c.headers {
 		k := &c.headers[i]
-		vals := r.Header[k.name]
-		if k.name == "Host" {
-			vals = []string{r.Host}
+		var host [1]string
+		values := r.Header[k.name]
+		switch k.name { // net/http keeps these elsewhere
+		case "Host":
+			host[0] = r.Host
+			values = host[:]
+		case "Transfer-Encoding":
+			values = r.TransferEncoding
 		}
-		if !k.values(len(vals), func(i int) string { return vals[i] }, c.deny) {
-			return false
-		}
-	}
-	return true
-}
-
-func (c *compiled) matchQuery(st *state) (bool, error) {
-	if !st.parsed {
-		st.parsed = true
-		st.query, st.queryErr = parseQuery(st.in.Request.URL.RawQuery)
-	}
-	if st.queryErr != nil {
-		return false, st.queryErr
-	}
-	for i := range c.query {
-		k := &c.query[i]
-		var vals []string
-		for _, p := range st.query {
-			if p.name == k.name {
-				vals = append(vals, p.value)
-			}
-		}
-		if !k.values(len(vals), func(i int) string { return vals[i] }, c.deny) {
-			return false, nil
-		}
-	}
-	return true, nil
-}
-
-// parseQuery splits at & alone; what cannot be decoded is an error, since nobody knows
-// what the upstream would make of it.
-func parseQuery(raw string) ([]pair, error) {
-	var list []pair
-	for part := range strings.SplitSeq(raw, "&") {
-		if part == "" {
-			continue
-		}
-		name, value, _ := strings.Cut(part, "=")
-		n, err := url.QueryUnescape(name)
-		if err != nil {
-			return nil, errors.New("the query cannot be decoded")
-		}
-		v, err := url.QueryUnescape(value)
-		if err != nil {
-			return nil, errors.New("the query cannot be decoded")
-		}
-		list = append(list, pair{n, v})
-	}
-	return list, nil
-}
-
-func (c *compiled) matchClaims(claims map[string]any) bool {
-	for i := range c.claims {
-		k := &c.claims[i]
-		v, ok := Claim(claims, k.name)
-		fits := ok && anyValue(v, func(s string) bool { return k.pattern == nil || k.pattern.MatchString(s) })
-		if fits == k.absent {
-			return false
-		}
-	}
-	return true
-}
-
-// anyValue reports whether a value, or an element of a list, fits. An empty list is there
-// but fits nothing.
-func anyValue(v any, fits func(string) bool) bool {
-	list, ok := v.([]any)
-	if !ok {
-		return fits(Text(v))
-	}
-	for _, x := range list {
-		if fits(Text(x)) {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *compiled) matchBody(st *state) (bool, error) {
-	if st.in.Body == nil {
-		return false, errors.New("body: there is none to look into")
-	}
-	doc, err := st.in.Body.document()
-	if err != nil {
-		return false, fmt.Errorf("body: %w", err)
-	}
-	for i := range c.body {
-		k := &c.body[i]
-		nodes := k.path.Select(doc)
 		fits := 0
-		for _, n := range nodes {
-			if k.pattern == nil || matchNode(k.pattern, n, c.deny) {
+		for _, v := range values {
+			if k.pattern.fits(v) {
 				fits++
 			}
 		}
-		ok := fits > 0
-		switch {
-		case k.absent:
-			ok = fits == 0
-		case !c.deny:
-			ok = fits > 0 && fits == len(nodes)
-		}
-		if !ok {
-			return false, nil
+		if !k.holds(len(values), fits, c.deny) {
+			return i
 		}
 	}
-	return true, nil
+	return -1
 }
 
-// matchNode compares a number both as it is written and in plain decimal: 1e3 and 1000
-// are the same to the upstream.
-func matchNode(re *regexp.Regexp, n any, deny bool) bool {
-	num, ok := n.(json.Number)
-	if !ok {
-		return re.MatchString(Text(n))
+// missingClaim is missingHeader for claims.
+func (c *compiled) missingClaim(claims map[string]any) int {
+	for i := range c.claims {
+		k := &c.claims[i]
+		v, ok := Claim(claims, k.name)
+		if ok = ok && anyFits(k.pattern, v); ok == k.absent {
+			return i
+		}
 	}
-	written, plain := re.MatchString(num.String()), re.MatchString(Text(num))
-	if deny {
-		return written || plain
-	}
-	return written && plain
+	return -1
 }
 
-// Claim returns a claim. The name is tried as it is, then as a path through nested
-// objects, separated by dots.
-func Claim(claims map[string]any, name string) (any, bool) {
-	if v, ok := claims[name]; ok {
-		return v, true
+// missingParameter is missingHeader for the query.
+func (c *compiled) missingParameter(in *Input) (int, error) {
+	list, err := in.parameters()
+	if err != nil {
+		return 0, err
 	}
-	for i := range len(name) {
-		if name[i] != '.' {
-			continue
-		}
-		if inner, ok := claims[name[:i]].(map[string]any); ok {
-			if v, ok := Claim(inner, name[i+1:]); ok {
-				return v, true
+	for i := range c.query {
+		k := &c.query[i]
+		n, fits := 0, 0
+		for j := range list {
+			if list[j].name != k.name {
+				continue
+			}
+			n++
+			if k.pattern.fits(list[j].value) {
+				fits++
 			}
 		}
-	}
-	return nil, false
-}
-
-// Text is a JSON value as text: strings as they are, numbers in plain decimal, lists and
-// objects as compact JSON.
-func Text(v any) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case json.Number:
-		return decimal(v.String())
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
-	case bool:
-		return strconv.FormatBool(v)
-	case nil:
-		return "null"
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return ""
-	}
-	return string(b)
-}
-
-// maxExponent bounds how long a number gets when it is written out.
-const maxExponent = 400
-
-// decimal writes a JSON number without exponent, leading or trailing zeros. Numbers with
-// a huge exponent stay as they are.
-func decimal(s string) string {
-	mantissa, exponent, hasExponent := strings.Cut(strings.ToLower(s), "e")
-	exp := 0
-	if hasExponent {
-		var err error
-		if exp, err = strconv.Atoi(exponent); err != nil || exp > maxExponent || exp < -maxExponent {
-			return s
+		if !k.holds(n, fits, c.deny) {
+			return i, nil
 		}
 	}
-	mantissa, negative := strings.CutPrefix(mantissa, "-")
-	whole, fraction, _ := strings.Cut(mantissa, ".")
-	digits, point := whole+fraction, len(whole)+exp
-	for point <= 0 {
-		digits, point = "0"+digits, point+1
+	return -1, nil
+}
+
+// missingNode is missingHeader for the body.
+func (c *compiled) missingNode(b *Body) (int, error) {
+	if b == nil {
+		return 0, errors.New("body: there is none to look into")
 	}
-	if n := point - len(digits); n > 0 {
-		digits += strings.Repeat("0", n)
+	for i := range c.body {
+		k := &c.body[i]
+		nodes, err := b.nodes(k.name, k.path)
+		if err != nil {
+			return 0, fmt.Errorf("body: %w", err)
+		}
+		fits := 0
+		for _, node := range nodes {
+			// fitting speaks against the request in a deny, and in an absent of an allow
+			ok, err := nodeFits(k.pattern, node, c.deny != k.absent)
+			if err != nil {
+				return 0, fmt.Errorf("body: %w", err)
+			}
+			if ok {
+				fits++
+			}
+		}
+		if !k.holds(len(nodes), fits, c.deny) {
+			return i, nil
+		}
 	}
-	whole = strings.TrimLeft(digits[:point], "0")
-	fraction = strings.TrimRight(digits[point:], "0")
-	if whole == "" {
-		whole = "0"
+	return -1, nil
+}
+
+// of says in words why rule r does not match, "" if it does.
+func (m miss) of(r Rule) string {
+	switch m.part {
+	case "":
+		return ""
+	case "methods":
+		return "methods: the method is not " + strings.Join(r.Methods, " or ")
+	case "paths":
+		return "paths: the path does not fit " + strings.Join(r.Paths, " or ")
+	case "path_regexp":
+		return "path_regexp: the path does not fit " + r.PathRegexp
+	case "expression":
+		return "expression: it does not hold"
 	}
-	if fraction != "" {
-		whole += "." + fraction
+	k := map[string][]Check{"headers": r.Headers, "query": r.Query, "claims": r.Claims, "body": r.Body}[m.part][m.at]
+	what := " is not there"
+	switch {
+	case k.Absent && k.Pattern == "":
+		what = " is there"
+	case k.Absent:
+		what = " fits " + k.Pattern
+	case k.Pattern != "":
+		what = " is not there or does not fit " + k.Pattern
 	}
-	if negative && whole != "0" {
-		whole = "-" + whole
-	}
-	return whole
+	return fmt.Sprintf("%s/%d: %s%s", m.part, m.at, k.Name, what)
 }

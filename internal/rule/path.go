@@ -23,10 +23,12 @@ func CanonicalPath(u *url.URL, keepSlash bool) (string, error) {
 	if p == "" || p[0] != '/' {
 		return "", bad("it does not begin with a slash")
 	}
-	raw := p
-	if u.RawPath != "" {
-		raw = u.EscapedPath()
-		if decoded, err := url.PathUnescape(raw); err != nil || decoded != p {
+	if u.Opaque != "" { // would be sent in place of the path
+		return "", bad("the URL is opaque")
+	}
+	if raw := u.RawPath; raw != "" {
+		// EscapedPath falls back to Path's own encoding if RawPath is not one of Path
+		if raw != u.EscapedPath() {
 			return "", bad("its two forms disagree")
 		}
 		if keepSlash {

@@ -68,7 +68,8 @@ type Env struct {
 	Expression func(src string) (func(*http.Request) (bool, error), error)
 }
 
-// Input is what a scope judges. The four scopes of a request judge the same one.
+// Input is what a scope judges. The four scopes of a request judge the same one, one
+// after the other: it keeps what was costly to compute.
 type Input struct {
 	// Request with its headers and query; its path and method are not looked at.
 	Request *http.Request
@@ -80,6 +81,28 @@ type Input struct {
 	Claims map[string]any
 	// Body, needed if a set NeedsBody.
 	Body *Body
+
+	folded, foldedOf string
+	query            []pair
+	queryOf          string
+	queryErr         error
+}
+
+// foldedPath is the path for deny rules.
+func (in *Input) foldedPath() string {
+	if in.foldedOf != in.Path {
+		in.folded, in.foldedOf = fold(in.Path), in.Path
+	}
+	return in.folded
+}
+
+// parameters are the query's, or why they cannot be told.
+func (in *Input) parameters() ([]pair, error) {
+	if raw := in.Request.URL.RawQuery; in.queryOf != raw {
+		in.query, in.queryErr = parseQuery(raw)
+		in.queryOf = raw
+	}
+	return in.query, in.queryErr
 }
 
 // Decision is a scope's decision.
@@ -97,11 +120,17 @@ type Decision struct {
 type Verdict struct {
 	Rule    Rule
 	Matches bool
-	Err     error
+	// Why the rule does not match: the first of its conditions that does not fit, as in
+	// "headers/0: X-Env is not there or does not fit ^prod$". It has nothing of the request.
+	Why string
+	// Err says why the rule could not be evaluated.
+	Err error
 }
 
 // Set is a compiled scope. A nil Set allows everything.
 type Set struct {
+	// those that look into the body come last, so that a body is not read for a request
+	// that is denied without it
 	rules        []compiled
 	source       []Rule
 	body         bool
@@ -111,33 +140,27 @@ type Set struct {
 // NeedsBody reports whether a rule may look into the body.
 func (s *Set) NeedsBody() bool { return s != nil && s.body }
 
+// DefaultAllows reports what holds when no rule matches.
+func (s *Set) DefaultAllows() bool { return s == nil || s.defaultAllow }
+
 // Decide judges a request.
 func (s *Set) Decide(in *Input) Decision {
 	if s == nil {
 		return Decision{Allowed: true, Rule: -1}
 	}
-	st := state{in: in}
 	allow := -1
-	// rules that look into the body come last, so that a body is not read for a request
-	// that is denied without it
-	for _, withBody := range [2]bool{false, true} {
-		if withBody && !s.body {
-			break
-		}
-		for i := range s.rules {
-			c := &s.rules[i]
-			if (len(c.body) > 0) != withBody {
-				continue
-			}
-			ok, err := c.match(&st)
-			switch {
-			case err != nil:
-				return Decision{Rule: c.index, Note: c.note, Err: err}
-			case ok && c.deny:
-				return Decision{Rule: c.index, Note: c.note}
-			case ok && allow < 0:
-				allow = i
-			}
+	methods := methodsOf(in)
+	for i := range s.rules {
+		c := &s.rules[i]
+		why, err := c.match(in, &methods)
+		switch {
+		case err != nil:
+			return Decision{Rule: c.index, Note: c.note, Err: err}
+		case why.part != "":
+		case c.deny:
+			return Decision{Rule: c.index, Note: c.note}
+		case allow < 0:
+			allow = i
 		}
 	}
 	if allow >= 0 {
@@ -146,19 +169,22 @@ func (s *Set) Decide(in *Input) Decision {
 	return Decision{Allowed: s.defaultAllow, Rule: -1}
 }
 
-// Explain tells what each rule says of a request.
+// Explain tells what each rule says of a request, in the order of the configuration.
+// Unlike Decide it does not stop at the first deny, so it may read the body.
 func (s *Set) Explain(in *Input) []Verdict {
 	if s == nil {
 		return nil
 	}
-	st := state{in: in}
 	verdicts := make([]Verdict, len(s.rules))
+	methods := methodsOf(in)
 	for i := range s.rules {
-		ok, err := s.rules[i].match(&st)
-		verdicts[i] = Verdict{s.source[i], ok, err}
+		c := &s.rules[i]
+		r := s.source[c.index]
+		why, err := c.match(in, &methods)
+		verdicts[c.index] = Verdict{Rule: r, Matches: err == nil && why.part == "", Err: err}
+		if err == nil {
+			verdicts[c.index].Why = why.of(r)
+		}
 	}
 	return verdicts
 }
-
-// DefaultAllows reports what holds when no rule matches.
-func (s *Set) DefaultAllows() bool { return s == nil || s.defaultAllow }

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -121,7 +122,8 @@ func TestDecide(t *testing.T) {
 		{"a claim whose name has dots", "", []Rule{allow(claim(Check{Name: "https://x.test/a", Pattern: "^b$"}))}, get("/"), true},
 		{"a claim that is not there", "", []Rule{allow(claim(Check{Name: "plan"}))}, get("/"), false},
 		{"a claim that must not be there", "", []Rule{allow(claim(Check{Name: "plan", Absent: true}))}, get("/"), true},
-		{"an empty list fits nothing", "", []Rule{allow(claim(Check{Name: "empty"}))}, get("/"), false},
+		{"an empty list is there", "", []Rule{allow(claim(Check{Name: "empty"}))}, get("/"), true},
+		{"an empty list fits nothing", "", []Rule{allow(claim(Check{Name: "empty", Pattern: ".*"}))}, get("/"), false},
 
 		{"a member", "", []Rule{allow(body(Check{Name: "$.a", Pattern: "^x$"}))}, post(`{"a":"x"}`), true},
 		{"every node for an allow", "", []Rule{allow(body(Check{Name: "$.a[*]", Pattern: "^x$"}))}, post(`{"a":["x","y"]}`), false},
@@ -162,6 +164,42 @@ func TestADenyWithoutBodyDoesNotReadIt(t *testing.T) {
 	}
 }
 
+func TestExplain(t *testing.T) {
+	s := set(t, "",
+		allow(Rule{Body: []Check{{Name: "$.a", Pattern: "^x$"}}}),
+		allow(Rule{Methods: []string{"GET", "HEAD"}}),
+		deny(Rule{Paths: []string{"/a", "/b"}}),
+		deny(Rule{PathRegexp: "^/c"}),
+		allow(Rule{Headers: []Check{{Name: "Host"}, {Name: "X-Env", Pattern: "^prod$"}}}),
+		allow(Rule{Headers: []Check{{Name: "Content-Type", Absent: true}}}),
+		allow(Rule{Query: []Check{{Name: "dry"}}}),
+		allow(Rule{Claims: []Check{{Name: "tenant.id", Pattern: "^acme$", Absent: true}}}),
+		allow(Rule{Expression: "false"}),
+		deny(Rule{Expression: "error"}),
+		allow(Rule{Paths: []string{"/x"}}))
+	got := s.Explain(input(t, "POST", "/x", `{"a":"y"}`, jsonType))
+	for i, want := range []string{
+		"body/0: $.a is not there or does not fit ^x$",
+		"methods: the method is not GET or HEAD",
+		"paths: the path does not fit /a or /b",
+		"path_regexp: the path does not fit ^/c",
+		"headers/1: X-Env is not there or does not fit ^prod$",
+		"headers/0: Content-Type is there",
+		"query/0: dry is not there",
+		"claims/0: tenant.id fits ^acme$",
+		"expression: it does not hold",
+		"",
+		"",
+	} {
+		if v := got[i]; v.Why != want || v.Matches != (i == 10) || (v.Err != nil) != (i == 9) {
+			t.Errorf("rule %d: %+v, want %q", i, v, want)
+		}
+	}
+	if got[0].Rule.Body == nil || (*Set)(nil).Explain(nil) != nil {
+		t.Error("verdicts are not in the order of the rules")
+	}
+}
+
 func TestCompileErrors(t *testing.T) {
 	for _, tt := range []struct {
 		rule Rule
@@ -169,7 +207,8 @@ func TestCompileErrors(t *testing.T) {
 	}{
 		{Rule{Effect: "maybe"}, `rules/0/effect: it is allow or deny, not "maybe"`},
 		{allow(Rule{Methods: []string{"get"}}), `rules/0/methods: "get" is written GET`},
-		{allow(Rule{Methods: []string{"FROB"}}), "not a registered HTTP method"},
+		{allow(Rule{Methods: []string{"FROB"}}), "not a registered HTTP method; such"},
+		{allow(Rule{Methods: []string{"PSOT"}}), "(did you mean POST?)"},
 		{allow(Rule{Paths: []string{"/a", "b"}}), "rules/0/paths/1: a path begins with / or *"},
 		{allow(Rule{Paths: []string{"/["}}), "no complete pattern"},
 		{allow(Rule{PathRegexp: "("}), "rules/0/path_regexp: error parsing regexp"},
@@ -192,9 +231,10 @@ func TestCompileErrors(t *testing.T) {
 func TestDecimal(t *testing.T) {
 	for in, want := range map[string]string{
 		"0": "0", "-0": "0", "1": "1", "-1.50": "-1.5", "1e3": "1000", "1E+3": "1000", "1.5e-3": "0.0015", "12.5e1": "125",
-		"0.10e1": "1", "1e400": "1" + strings.Repeat("0", 400), "1e401": "1e401", "1e99999999999999999999": "1e99999999999999999999",
+		"0.10e1": "1", "1e399": "1" + strings.Repeat("0", 399), "1e400": "1e400",
+		"0." + strings.Repeat("0", 500) + "1e504": "1000", "0e999": "0", "-0.00": "0", "1000.10": "1000.1", "-5e-1": "-0.5", "1e99999999999999999999": "1e99999999999999999999",
 	} {
-		if got := decimal(in); got != want {
+		if got := Text(json.Number(in)); got != want {
 			t.Errorf("%s became %s", in, got)
 		}
 	}
@@ -210,17 +250,5 @@ func TestDecideIsCheap(t *testing.T) {
 		}
 	}); n > 0 {
 		t.Errorf("%v allocations", n)
-	}
-}
-
-func BenchmarkDecide1000Rules(b *testing.B) {
-	var rules []Rule
-	for i := range 1000 {
-		rules = append(rules, allow(Rule{Methods: []string{"GET"}, Paths: []string{"/v1/resource" + strings.Repeat("x", i%7) + "/*"}, PathRegexp: `^/v1/[a-z]+/\d+$`}))
-	}
-	s := set(b, "", rules...)
-	in := input(b, "GET", "/v1/charges", "")
-	for b.Loop() {
-		s.Decide(in)
 	}
 }

@@ -1,0 +1,109 @@
+package rule
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"strings"
+	"unicode/utf8"
+)
+
+// pattern is a regular expression made ready.
+type pattern struct {
+	re      *regexp.Regexp
+	anyCase *regexp.Regexp // of a deny rule's path_regexp, else nil
+	prefix  string         // what all that fits begins with; folded if anyCase is set
+}
+
+// compilePattern compiles an RE2 pattern and explains what other dialects have and RE2
+// has not.
+func compilePattern(source string) (*pattern, error) {
+	re, err := regexp.Compile(source)
+	if err != nil {
+		return nil, fmt.Errorf("%w%s", err, dialect(err))
+	}
+	return &pattern{re: re, prefix: literalPrefix(source)}, nil
+}
+
+// compileAnyCase compiles a pattern that fits what it fits in any case, too.
+func compileAnyCase(source string) (*pattern, error) {
+	p, err := compilePattern(source)
+	if err != nil {
+		return nil, err
+	}
+	p.prefix = fold(p.prefix)
+	// beside re, not in its place: (?i)[^a] fits less than [^a]
+	p.anyCase, err = regexp.Compile("(?i)" + source)
+	return p, err
+}
+
+// fits reports whether a value fits; a nil pattern fits all.
+func (p *pattern) fits(s string) bool {
+	return p == nil || strings.HasPrefix(s, p.prefix) && p.re.MatchString(s)
+}
+
+// fitsPath is fits for a path_regexp.
+func (p *pattern) fitsPath(in *Input) bool {
+	if p == nil || p.anyCase == nil {
+		return p.fits(in.Path)
+	}
+	if p.prefix != "" && !strings.HasPrefix(in.foldedPath(), p.prefix) {
+		return false
+	}
+	return p.anyCase.MatchString(in.Path) || p.re.MatchString(in.Path)
+}
+
+// literalPrefix returns the text that everything fitting an anchored pattern begins with,
+// "" if there is none. Comparing it first spares most values the regular expression.
+func literalPrefix(source string) string {
+	tree, err := syntax.Parse(source, syntax.Perl)
+	if err != nil || tree.Op != syntax.OpConcat || tree.Sub[0].Op != syntax.OpBeginText {
+		return ""
+	}
+	text := tree.Sub[1]
+	if text.Op != syntax.OpLiteral || text.Flags&syntax.FoldCase != 0 {
+		return ""
+	}
+	for i, r := range text.Rune {
+		if r == utf8.RuneError { // fits any byte that is not UTF-8, too
+			return string(text.Rune[:i])
+		}
+	}
+	return string(text.Rune)
+}
+
+const (
+	lookAround    = "look-around (%s…) is JavaScript's and Perl's, patterns here are RE2: say it with a second rule"
+	backReference = "back-references are JavaScript's and Perl's, patterns here are RE2"
+)
+
+// foreign are beginnings of what JavaScript and Perl have and RE2 has not.
+var foreign = []struct{ begin, hint string }{
+	{"(?=", fmt.Sprintf(lookAround, "(?=")},
+	{"(?!", fmt.Sprintf(lookAround, "(?!")},
+	{"(?<=", fmt.Sprintf(lookAround, "(?<=")},
+	{"(?<!", fmt.Sprintf(lookAround, "(?<!")},
+	{"(?>", "atomic groups are Perl's, patterns here are RE2, which never backtracks: write (?:…)"},
+	{"[^]", "[^] is JavaScript's, patterns here are RE2: write (?s:.)"},
+	{`\k`, backReference},
+	{`\u`, `\u is JavaScript's, patterns here are RE2: write \x{00e9} for \u00e9`},
+	{`\c`, `\c is JavaScript's and Perl's, patterns here are RE2: write \x01 for \cA`},
+}
+
+// dialect explains a compile error that another dialect's construct caused.
+func dialect(err error) string {
+	var e *syntax.Error
+	if !errors.As(err, &e) {
+		return ""
+	}
+	if len(e.Expr) == 2 && e.Expr[0] == '\\' && e.Expr[1] >= '1' && e.Expr[1] <= '9' {
+		return "; " + backReference
+	}
+	for _, f := range foreign {
+		if strings.HasPrefix(e.Expr, f.begin) {
+			return "; " + f.hint
+		}
+	}
+	return ""
+}
