@@ -170,7 +170,8 @@ func (t *Transport) mayGo(g *Gate, req *http.Request) *exchange.Refusal {
 // emptied and the credential written. The original is shared with Caddy's logs and
 // retries and is not touched.
 func (g *Gate) prepare(x *exchange.Exchange, req *http.Request) (*http.Request, error) {
-	o := &outgoing{request: *req, url: *req.URL}
+	o := new(outgoing)
+	o.request, o.url = *req, *req.URL
 	out := &o.request
 	// the values may be shared: nobody between here and the wire changes one in place
 	out.URL, out.Header = &o.url, maps.Clone(req.Header)

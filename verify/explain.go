@@ -27,8 +27,8 @@ func (g *Gate) Explain(r *http.Request, x *exchange.Exchange) (steps []exchange.
 	}
 	say("request", method+" "+path, "is judged")
 	x.Input = rule.Input{Request: r, Method: method, Path: path}
-	entry, err := g.verify(r, x, func() bool { return false })
-	g.strip(r)
+	entry, err := g.verify(r, x, g.now(), func() bool { return false })
+	g.strip(r, true)
 	if err != nil {
 		for _, a := range g.main.entries {
 			say("caller", "accept "+a.label, "does not recognise the caller")

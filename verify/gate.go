@@ -307,8 +307,7 @@ func ask(v Verifier, r *http.Request, throttled func() bool) (Identity, error) {
 }
 
 // verify recognises the caller and whatever must hold too. It fills in x.
-func (g *Gate) verify(r *http.Request, x *exchange.Exchange, throttled func() bool) (*accepted, error) {
-	now := g.now()
+func (g *Gate) verify(r *http.Request, x *exchange.Exchange, now time.Time, throttled func() bool) (*accepted, error) {
 	c, err := g.main.recognise(r, throttled, now)
 	if err != nil {
 		return nil, err
@@ -351,9 +350,9 @@ func join(claims map[string]any, extra caller) map[string]any {
 }
 
 // strip removes every carrier from the request.
-func (g *Gate) strip(r *http.Request) {
-	g.main.slots.strip(r)
+func (g *Gate) strip(r *http.Request, lookAlikes bool) {
+	g.main.slots.strip(r, lookAlikes)
 	for _, also := range g.also {
-		also.slots.strip(r)
+		also.slots.strip(r, lookAlikes)
 	}
 }

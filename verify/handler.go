@@ -37,6 +37,8 @@ type Handler struct {
 	own      bool // the gate is the handler's, to be closed by it
 	gateway  *gateway
 	settings Settings
+	// whether the server lets headers through whose names look like others'
+	lookAlikes bool
 }
 
 // CaddyModule returns the Caddy module information.
@@ -47,6 +49,10 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision finds or builds the gate.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log = ctx.Logger(h)
+	// unless it is told to expect some, Caddy's server drops every header with "_" or "."
+	// in its name, and net/http brings all names into canonical form
+	srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	h.lookAlikes = !ok || len(srv.ExpectedUnderscoreHeaders)+len(srv.ExpectedDotHeaders) > 0
 	app, err := AppHost(ctx)
 	if err != nil {
 		return err
@@ -134,7 +140,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		gate = h.gate // whose series count what no proxy can be blamed for
 	}
 	if ref == nil {
-		ref = h.admit(gate, r, x)
+		ref = h.admit(gate, r, x, start)
 	}
 	if gate != nil {
 		gate.series.Verified(time.Since(start))
@@ -182,20 +188,20 @@ func badPath(err error) *exchange.Refusal {
 // strip removes the carriers of every gate that the handler leads to.
 func (h *Handler) strip(r *http.Request) {
 	if h.gateway == nil {
-		h.gate.strip(r)
+		h.gate.strip(r, h.lookAlikes)
 		return
 	}
 	for _, g := range h.gateway.sorted {
-		g.strip(r)
+		g.strip(r, h.lookAlikes)
 	}
 }
 
 // admit verifies the caller, removes the credential, and judges the rules.
-func (h *Handler) admit(g *Gate, r *http.Request, x *exchange.Exchange) *exchange.Refusal {
+func (h *Handler) admit(g *Gate, r *http.Request, x *exchange.Exchange, now time.Time) *exchange.Refusal {
 	presented := h.gateway != nil && h.gateway.presented(r)
-	entry, err := g.verify(r, x, h.throttled(r))
+	entry, err := g.verify(r, x, now, h.throttled(r))
 	query := r.URL.RawQuery
-	g.strip(r)
+	g.strip(r, h.lookAlikes)
 	if r.URL.RawQuery != query || h.gateway != nil {
 		// Caddy's logs print RequestURI, and a caller's credential is not for them
 		r.RequestURI = r.URL.RequestURI()

@@ -100,15 +100,18 @@ func (s *slots) read(r *http.Request, buf []found) ([]found, error) {
 	return buf, nil
 }
 
-// strip removes every slot, the standard headers, and look-alikes of either.
-func (s *slots) strip(r *http.Request) {
+// strip removes every slot, the standard headers, and, if there may be any, look-alikes
+// of either.
+func (s *slots) strip(r *http.Request, lookAlikes bool) {
 	h := r.Header
 	for _, name := range s.headers {
 		delete(h, name)
 	}
-	for name := range h {
-		if exchange.LooksAlike(name) && s.folded[exchange.Fold(name)] {
-			delete(h, name)
+	if lookAlikes {
+		for name := range h {
+			if exchange.LooksAlike(name) && s.folded[exchange.Fold(name)] {
+				delete(h, name)
+			}
 		}
 	}
 	for i := range s.list {

@@ -24,7 +24,7 @@ const minKey = 32
 func keyOf(v *secret.Value) ([]byte, error) {
 	key, err := base64.StdEncoding.DecodeString(v.Get())
 	if err != nil {
-		return nil, errors.New("the key is not base64") // base64's own error quotes a part
+		return nil, errors.New("the key is not base64")
 	}
 	if len(key) < minKey {
 		return nil, fmt.Errorf("the key has %d bytes and needs %d; make one with `openssl rand -base64 32`", len(key), minKey)
