@@ -186,3 +186,19 @@ func TestGateway(t *testing.T) {
 		t.Errorf("the upstream was called %d times", n)
 	}
 }
+
+// TestOneProxysHealthIsNotAnothers: Caddy counts failures by the upstream's text, which
+// must be another for each proxy.
+func TestOneProxysHealthIsNotAnothers(t *testing.T) {
+	setSecrets(t)
+	u := rrtest.NewUpstream(t)
+	site := strings.NewReplacer("credential vendor present", "proxy dead {\n\t\t\taccept credential agent\n\t\t\ttarget http://DEAD\n\t\t\tpresent none\n\t\t}\n\t\tcredential vendor present",
+		"rr_proxy p", "rr_proxy /dead dead {\n\t\tfail_duration 1m\n\t}\n\trr_proxy p {\n\t\tfail_duration 1m\n\t}").Replace(oneProxy)
+	g := start(t, site, "UPSTREAM", u.Addr, "DEAD", rrtest.Addr(rrtest.FreePort(t)))
+	for range 3 {
+		if a := g.get("/dead", withKey); a.code() != "upstream-unreachable" || a.Status < 502 {
+			t.Errorf("the dead one answers %d %s", a.Status, a.code())
+		}
+		g.get("/v1/x", withKey).want(t, 200, "proxy-access-granted")
+	}
+}

@@ -158,7 +158,8 @@ func parseProxyDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, e
 	h.Reset()
 	v := &verify.Handler{Proxy: name}
 	x := &inject.Handler{Proxy: name, Deferred: true}
-	return forward(h, matcher, v, x, h.NewFromNextSegment())
+	// Caddy keeps the health of upstreams by this text, so it is another for each proxy
+	return forward(h, matcher, v, x, "{rr.upstream."+name+"}", h.NewFromNextSegment())
 }
 
 // parseGatewayDirective reads the directive rr_gateway: every proxy at <prefix>/<name>/….
@@ -170,10 +171,10 @@ func parseProxyDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, e
 //	}
 func parseGatewayDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next() // the directive
-	prefix := ""
+	prefix, said := "", true
 	if h.NextArg() {
-		prefix = strings.TrimSuffix(strings.TrimSuffix(h.Val(), "*"), "/")
-		if !strings.HasPrefix(h.Val(), "/") {
+		said = strings.HasPrefix(h.Val(), "/") || h.Val() == "*"
+		if prefix = strings.TrimSuffix(strings.TrimSuffix(h.Val(), "*"), "/"); !said {
 			prefix = ""
 		}
 	}
@@ -197,15 +198,24 @@ func parseGatewayDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue,
 		if !d.AllArgs(&prefix) {
 			return nil, d.ArgErr()
 		}
+		said = true
 		d.DeleteN(2)
 	}
+	if !said {
+		return nil, d.Err("rr_gateway with a named matcher needs `prefix <path>`: what the path has before the proxy's name (`prefix /` for nothing)")
+	}
 	d.Reset()
-	return forward(h, matcher, &verify.Handler{Gateway: &verify.Gateway{Prefix: prefix}}, &inject.Handler{Gateway: true, Deferred: true}, d)
+	return forward(h, matcher, &verify.Handler{Gateway: &verify.Gateway{Prefix: strings.TrimSuffix(prefix, "/")}},
+		&inject.Handler{Gateway: true, Deferred: true}, gatewayDial, d)
 }
 
+// gatewayDial is the upstream of a gateway: that of whichever proxy the request is for.
+const gatewayDial = "{rr.upstream}"
+
 // foreign are the subdirectives of reverse_proxy that would take requests elsewhere than
-// the rules judged or the credential is bound to.
+// the rules judged or the credential is bound to, or that cannot work with rr.
 var foreign = map[string]string{
+	"lb_policy": "a proxy has one target",
 	"to":        "the upstream is the proxy's target",
 	"dynamic":   "the upstream is the proxy's target",
 	"transport": "the transport is rr's; options towards the upstream go into the target's `transport http { … }`",
@@ -215,13 +225,13 @@ var foreign = map[string]string{
 
 // forward makes one route of verifying, injecting and forwarding. d holds the directive's
 // tokens, of which what is left is reverse_proxy's.
-func forward(h httpcaddyfile.Helper, matcher map[string]json.RawMessage, v *verify.Handler, x *inject.Handler, d *caddyfile.Dispenser) ([]httpcaddyfile.ConfigValue, error) {
-	if err := refuseForeign(d); err != nil {
+func forward(h httpcaddyfile.Helper, matcher map[string]json.RawMessage, v *verify.Handler, x *inject.Handler, dial string, d *caddyfile.Dispenser) ([]httpcaddyfile.ConfigValue, error) {
+	if err := refuseForeign(d, x.Gateway); err != nil {
 		return nil, err
 	}
 	rp := &reverseproxy.Handler{
 		TransportRaw: caddyconfig.JSONModuleObject(struct{}{}, "protocol", "rr", nil),
-		Upstreams:    reverseproxy.UpstreamPool{{Dial: "{rr.upstream}"}},
+		Upstreams:    reverseproxy.UpstreamPool{{Dial: dial}},
 	}
 	if err := rp.UnmarshalCaddyfile(d); err != nil {
 		return nil, err
@@ -241,7 +251,7 @@ func forward(h httpcaddyfile.Helper, matcher map[string]json.RawMessage, v *veri
 }
 
 // refuseForeign looks through the subdirectives and leaves d before the first token.
-func refuseForeign(d *caddyfile.Dispenser) error {
+func refuseForeign(d *caddyfile.Dispenser, gateway bool) error {
 	d.Next() // an empty token
 	d.Next() // the directive
 	if d.NextArg() {
@@ -250,6 +260,12 @@ func refuseForeign(d *caddyfile.Dispenser) error {
 	for d.NextBlock(0) {
 		if why, ok := foreign[d.Val()]; ok {
 			return d.Errf("%s is not for rr (nor are %s): %s", d.Val(), others(d.Val()), why)
+		}
+		if strings.HasPrefix(d.Val(), "health_") {
+			return d.Errf("%s is not for rr: an active health check has no caller, and so no credential to send", d.Val())
+		}
+		if gateway && passive[d.Val()] {
+			return d.Errf("%s is not for rr_gateway: the upstreams of all its proxies would be taken for one; use rr_proxy", d.Val())
 		}
 		if strings.HasPrefix(d.Val(), "header_up") && d.CountRemainingArgs() > 0 {
 			if name := d.RemainingArgs()[0]; strings.EqualFold(strings.TrimLeft(name, "+-?>"), "host") {
@@ -261,6 +277,11 @@ func refuseForeign(d *caddyfile.Dispenser) error {
 	d.Reset()
 	d.Next()
 	return nil
+}
+
+// passive are the subdirectives of passive health checks.
+var passive = map[string]bool{
+	"fail_duration": true, "max_fails": true, "unhealthy_status": true, "unhealthy_latency": true, "unhealthy_request_count": true,
 }
 
 func others(word string) string {

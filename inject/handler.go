@@ -198,8 +198,13 @@ func refusalOf(x *exchange.Exchange, err error) *exchange.Refusal {
 	}
 	status := http.StatusBadGateway
 	var he caddyhttp.HandlerError
-	if errors.As(err, &he) && he.StatusCode >= 400 {
-		status = he.StatusCode
+	if errors.As(err, &he) {
+		if he.StatusCode >= 400 {
+			status = he.StatusCode
+		}
+		if he.Err != nil {
+			err = he.Err // without Caddy's id and place in its source
+		}
 	}
 	return exchange.Refuse(status, exchange.CodeUnreachable, err)
 }

@@ -182,7 +182,11 @@ func (f *checkFlags) ask(r *http.Request) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	return app.(Checker).Check(f.proxy, r)
+	checker, ok := app.(Checker)
+	if !ok {
+		return Report{}, fmt.Errorf("the app rr is a %T, which cannot explain", app)
+	}
+	return checker.Check(f.proxy, r)
 }
 
 func (f *checkFlags) print(w io.Writer, report Report) error {

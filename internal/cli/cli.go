@@ -13,6 +13,8 @@ func Register() {
 		Short: "Work with the outbound API gateway",
 		Long:  "Makes keys for callers and explains the decisions of a configuration.",
 		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Args = cobra.NoArgs // an unknown command is an error, not a request for help
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 			cmd.AddCommand(keygen(), check())
 		},
 	})

@@ -125,6 +125,9 @@ func (x *Exchange) Placeholder(key string) (any, bool) {
 	case "rr.upstream":
 		return x.Upstream, x.Upstream != ""
 	}
+	if strings.HasPrefix(key, "rr.upstream.") { // in rr_proxy, with the proxy's name
+		return x.Upstream, x.Upstream != ""
+	}
 	return nil, false
 }
 

@@ -24,7 +24,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, a *exchange.Answers, log *za
 			zap.String("credential", credential),
 			zap.String("client_ip", clientIP),
 			zap.String("method", r.Method),
-			zap.String("path", r.URL.Path),
+			zap.String("path", r.URL.EscapedPath()),
 		)
 	}
 	if !a.Pass {
