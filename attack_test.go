@@ -3,10 +3,13 @@ package rr_test
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -154,4 +157,193 @@ func raw(t *testing.T, addr, text string) (answer string, status int) {
 	}
 	_, _ = io.Copy(io.Discard, res.Body)
 	return out.String(), res.StatusCode
+}
+
+// TestFindingsOfAttacks are what attackers of rr's own have found.
+func TestFindingsOfAttacks(t *testing.T) {
+	setSecrets(t)
+	u := rrtest.NewUpstream(t)
+	u.Handle("/redirect", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", r.RequestURI+"&x=1#f")
+		w.Header().Set("Link", "<"+r.RequestURI+">; rel=next")
+		w.WriteHeader(http.StatusFound)
+	}))
+	u.Handle("/bot"+vendorKey+"/redirect", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", r.RequestURI+"/")
+		w.WriteHeader(http.StatusFound)
+	}))
+	const site = `{
+	rr {
+		throttle off
+		credential user accept key {env.RR_OTHER} {
+			from header X-User
+			deny DELETE
+		}
+		proxy also {
+			accept key {env.RR_CALLER}
+			also credential user
+			target http://UPSTREAM
+			present bearer {env.RR_VENDOR}
+		}
+		proxy headers {
+			accept key {env.RR_CALLER}
+			target http://UPSTREAM
+			present none
+			allow * {
+				header X-Env ^sandbox$
+			}
+			deny * /absent {
+				absent header X-Approved
+			}
+		}
+		proxy query {
+			accept key {env.RR_CALLER} {
+				from query k
+				from header X-K
+			}
+			target http://UPSTREAM
+			present key {env.RR_VENDOR} {
+				query appid
+			}
+			deny * {
+				query admin ^true$
+			}
+		}
+		proxy path {
+			accept key {env.RR_CALLER}
+			target http://UPSTREAM
+			present custom {
+				path bot{env.RR_VENDOR}
+			}
+		}
+	}
+}
+http://:GATEPORT {
+	handle /unverified* {
+		rr_inject {
+			present bearer {env.RR_VENDOR}
+			unverified
+		}
+		reverse_proxy UPSTREAM
+	}
+	handle /rewritten/* {
+		route {
+			rr_verify {
+				accept key {env.RR_CALLER}
+				allow GET /rewritten/*
+			}
+			uri strip_prefix /rewritten
+			rr_inject {
+				present bearer {env.RR_VENDOR}
+				deferred
+			}
+			reverse_proxy UPSTREAM {
+				transport rr
+			}
+		}
+	}
+	handle {
+		rr_gateway {
+			flush_interval -1
+		}
+	}
+}
+`
+	g := start(t, site, "UPSTREAM", u.Addr)
+	ask := func(line string, headers ...string) (string, int) {
+		return raw(t, g.addr, line+" HTTP/1.1\r\nHost: x\r\n"+strings.Join(headers, "\r\n")+"\r\nConnection: close\r\n\r\n")
+	}
+	for _, tt := range []struct {
+		name, line string
+		headers    []string
+		status     int
+	}{
+		{"the rules of what must hold too are judged", "DELETE /also/x", []string{withKey, "X-User: " + otherKey}, 403},
+		{"and allow", "GET /also/x", []string{withKey, "X-User: " + otherKey}, 200},
+		{"a header that Connection removes does not count", "GET /headers/x", []string{withKey, "X-Env: sandbox", "Connection: X-Env"}, 403},
+		{"one that stays does", "GET /headers/x", []string{withKey, "X-Env: sandbox"}, 200},
+		{"TRACE without verification", "TRACE /unverified/x", nil, 405},
+		{"a denied parameter behind a semicolon", "GET /query/x?a=1;admin=true", []string{"X-K: " + callerKey}, 403},
+		{"a denied parameter before a raw #", "GET /query/x?admin=true#", []string{"X-K: " + callerKey}, 400},
+		{"a path that is rewritten after it was judged", "GET /rewritten/x", []string{withKey}, 400},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if a, status := ask(tt.line, tt.headers...); status != tt.status {
+				t.Errorf("got %d:\n%s", status, a)
+			}
+			if got := received(u); (tt.status == 200) != (len(got) == 1) {
+				t.Errorf("the upstream got %d requests", len(got))
+			}
+		})
+	}
+	t.Run("a redirect does not show the secret of the query", func(t *testing.T) {
+		a, _ := ask("GET /query/redirect?a=1", "X-K: "+callerKey)
+		if strings.Contains(a, vendorKey) || !strings.Contains(a, "Location: /redirect?a=1&x=1#f\r\n") || !strings.Contains(a, "Link: </redirect?a=1>; rel=next\r\n") {
+			t.Errorf("got\n%s", a)
+		}
+	})
+	t.Run("nor of the path", func(t *testing.T) {
+		if a, _ := ask("GET /path/redirect", withKey); strings.Contains(a, vendorKey) || !strings.Contains(a, "Location: /redirect/\r\n") {
+			t.Errorf("got\n%s", a)
+		}
+	})
+	t.Run("Referer has no credential", func(t *testing.T) {
+		received(u)
+		ask("GET /query/x?k="+callerKey, "Referer: http://h/y?a=1&k="+callerKey)
+		if got := one(t, u); got.Contains(callerKey) || got.Header.Get("Referer") != "http://h/y?a=1" {
+			t.Errorf("the upstream got %v", got.Header)
+		}
+	})
+}
+
+// TestManyPasswordsAtOnce: guesses at the same time are no way around the throttle, and
+// equal requests share one check.
+func TestManyPasswordsAtOnce(t *testing.T) {
+	setSecrets(t)
+	u := rrtest.NewUpstream(t)
+	g := start(t, throttled(5), "UPSTREAM", u.Addr)
+	count := func(me, auth string) map[int]int {
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		seen := map[int]int{}
+		for i := range 40 {
+			wg.Go(func() {
+				text := strings.ReplaceAll(auth, "#", fmt.Sprint(i))
+				a := g.get("/v1/x", "Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte(text)), me)
+				mu.Lock()
+				defer mu.Unlock()
+				seen[a.Status]++
+			})
+		}
+		wg.Wait()
+		return seen
+	}
+	if seen := count("X-Forwarded-For: 203.0.113.20", "bob:guess-#"); seen[401] > 5 || seen[429] < 35 {
+		t.Errorf("40 guesses at once get %v", seen)
+	}
+	if seen := count("X-Forwarded-For: 203.0.113.21", "bob:sesame"); seen[200] != 40 {
+		t.Errorf("40 right ones at once get %v", seen)
+	}
+}
+
+// TestLosingTheSecondProofEndsStreams removes what must hold too.
+func TestLosingTheSecondProofEndsStreams(t *testing.T) {
+	setSecrets(t)
+	u := rrtest.NewUpstream(t)
+	events := rrtest.NewEvents()
+	u.Handle("/base/stream", events)
+	site := strings.Replace(oneProxy, "target http", "also key {env.RR_USER} {\n\t\t\t\tfrom header X-User-Key\n\t\t\t}\n\t\t\ttarget http", 1)
+	t.Setenv("RR_USER", "user-key-0123456789abcdef0123456789")
+	g := start(t, site, "UPSTREAM", u.Addr)
+	res, err := rrtest.HTTP1(t, nil).Do(rrtest.Request(t, "GET", "http://"+g.addr+"/stream", "", withKey, "X-User-Key: user-key-0123456789abcdef0123456789"))
+	if err != nil || res.StatusCode != 200 {
+		t.Fatal(res, err)
+	}
+	defer res.Body.Close()
+	events.Send(t, "one")
+	t.Setenv("RR_USER", "another-user-key-0123456789abcdef01")
+	if err := g.reload(site); err != nil {
+		t.Fatal(err)
+	}
+	events.WaitGone(t)
 }

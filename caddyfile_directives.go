@@ -156,7 +156,7 @@ func parseProxyDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, e
 	}
 	h.Delete()
 	h.Reset()
-	v := &verify.Handler{Proxy: name}
+	v := &verify.Handler{Proxy: name, Unwatched: true}
 	x := &inject.Handler{Proxy: name, Deferred: true}
 	// Caddy keeps the health of upstreams by this text, so it is another for each proxy
 	return forward(h, matcher, v, x, "{rr.upstream."+name+"}", h.NewFromNextSegment())
@@ -205,7 +205,7 @@ func parseGatewayDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue,
 		return nil, d.Err("rr_gateway with a named matcher needs `prefix <path>`: what the path has before the proxy's name (`prefix /` for nothing)")
 	}
 	d.Reset()
-	return forward(h, matcher, &verify.Handler{Gateway: &verify.Gateway{Prefix: strings.TrimSuffix(prefix, "/")}},
+	return forward(h, matcher, &verify.Handler{Gateway: &verify.Gateway{Prefix: strings.TrimSuffix(prefix, "/")}, Unwatched: true},
 		&inject.Handler{Gateway: true, Deferred: true}, gatewayDial, d)
 }
 

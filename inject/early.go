@@ -3,42 +3,19 @@ package inject
 import (
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
 )
 
-// neutralizeConnection does what reverse_proxy will do, before the credential is written:
-// it removes the headers that Connection names. Otherwise `Connection: Authorization`
-// from a caller would remove the upstream's credential (RFC 9110 section 7.6.1 lets an
-// intermediary remove what Connection lists).
-func neutralizeConnection(h http.Header) {
-	upgrade := false
-	for _, line := range h["Connection"] {
-		for token := range strings.SplitSeq(line, ",") {
-			switch token = strings.Trim(token, " \t"); {
-			case token == "":
-			case strings.EqualFold(token, "upgrade"):
-				upgrade = true
-			default:
-				h.Del(token)
-			}
-		}
-	}
-	delete(h, "Connection")
-	if upgrade {
-		h["Connection"] = []string{"Upgrade"}
-	}
-}
-
 // marking puts rr's headers on the response when it begins, in place of whatever the
 // upstream sent under their names.
 type marking struct {
 	*caddyhttp.ResponseWriterWrapper
-	x    *exchange.Exchange
-	done bool
+	x     *exchange.Exchange
+	slots *slots
+	done  bool
 }
 
 func (m *marking) mark(status int) {
@@ -47,6 +24,7 @@ func (m *marking) mark(status int) {
 	}
 	m.done = true
 	m.x.Answers.DropForeign(m.Header())
+	m.slots.conceal(m.Header())
 	m.x.Grant(m.Header())
 }
 

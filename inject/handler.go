@@ -1,12 +1,10 @@
 package inject
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -143,13 +141,18 @@ func (h *Handler) unverified(r *http.Request) (*http.Request, *exchange.Exchange
 		return r, nil, exchange.Refuse(http.StatusForbidden, exchange.CodeNotVerified,
 			errors.New("no rr_verify let the request through; put rr_verify before rr_inject in the same block, or say `unverified`"))
 	}
+	method, ref := exchange.CheckMethod(r)
+	if ref != nil {
+		return r, nil, ref
+	}
 	path, err := rule.CanonicalPath(r.URL, false)
 	if err != nil {
 		return r, nil, exchange.Refuse(http.StatusBadRequest, exchange.CodeBadPath, err)
 	}
+	exchange.NeutralizeConnection(r.Header)
 	x, _ := exchange.Begin(r.Context())
 	x.Answers = h.answers
-	x.Input = rule.Input{Method: r.Method, Path: path, Request: r}
+	x.Input = rule.Input{Method: method, Path: path, Request: r}
 	host.LogFields(r, x)
 	return r.WithContext(x), x, nil
 }
@@ -162,7 +165,10 @@ func (g *Gate) judge(r *http.Request, x *exchange.Exchange) *exchange.Refusal {
 		if err != nil {
 			return exchange.Refuse(http.StatusBadRequest, exchange.CodeBadPath, err)
 		}
-		x.Input.Path = path
+		if path != x.Input.Path {
+			return exchange.Refuse(http.StatusBadRequest, exchange.CodeBadPath,
+				errors.New("the path was rewritten after rr_verify judged it; put the rewrite before rr_verify"))
+		}
 	}
 	x.Input.Request = r
 	if x.Input.Body == nil && (g.set.NeedsBody() || g.cred.set.NeedsBody()) {
@@ -211,24 +217,16 @@ func refusalOf(x *exchange.Exchange, err error) *exchange.Refusal {
 
 // early writes the credential on a copy of the request and passes that on.
 func (h *Handler) early(w http.ResponseWriter, r *http.Request, x *exchange.Exchange, g *Gate, next caddyhttp.Handler) error {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	if x.Gate != nil {
-		defer exchange.Streams.Watch(x, func() {
-			cancel()
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now())
-		})()
-	}
-	out := r.WithContext(ctx)
+	out := r.WithContext(r.Context())
 	u := *r.URL
 	out.URL, out.Header = &u, r.Header.Clone()
-	neutralizeConnection(out.Header)
+	exchange.NeutralizeConnection(out.Header)
 	g.slots.clear(out, x.Stripped)
 	if err := g.cred.injector.Inject(out); err != nil {
 		return h.refuse(w, r, x, exchange.Refuse(http.StatusBadGateway, exchange.CodeTargetFailed, fmt.Errorf("%s: %w", g.label(), err)))
 	}
 	x.Decision = exchange.CodeGranted
-	return next.ServeHTTP(&marking{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, x: x}, out)
+	return next.ServeHTTP(&marking{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, x: x, slots: &g.slots}, out)
 }
 
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, x *exchange.Exchange, ref *exchange.Refusal) error {

@@ -15,6 +15,7 @@ type slots struct {
 	fold    map[string]string // header name → folded
 	query   []string
 	cookies []string
+	paths   []*value
 }
 
 func newSlots(x Injector) slots {
@@ -36,7 +37,61 @@ func newSlots(x Injector) slots {
 			s.cookies = append(s.cookies, slot.Name)
 		}
 	}
+	if p, ok := x.(interface{ parts() []*value }); ok {
+		for _, v := range p.parts() {
+			if v.slot.In == InPath {
+				s.paths = append(s.paths, v)
+			}
+		}
+	}
 	return s
+}
+
+// referring are the response headers that hold URLs, in which upstreams repeat the query
+// and the path that they were asked with, above all in redirects.
+var referring = []string{"Location", "Content-Location", "Link", "Refresh"}
+
+// conceal takes credentials of the query and the path out of the response's URLs.
+func (s *slots) conceal(h http.Header) {
+	if len(s.query)+len(s.paths) == 0 {
+		return
+	}
+	for _, name := range referring {
+		lines := h[name]
+		for i, line := range lines {
+			for _, param := range s.query {
+				line = withoutInURLs(line, param)
+			}
+			for _, v := range s.paths {
+				text := *v.text.Load()
+				line = strings.ReplaceAll(line, "/"+url.PathEscape(text), "")
+				line = strings.ReplaceAll(line, "/"+text, "")
+			}
+			lines[i] = line
+		}
+	}
+}
+
+// withoutInURLs removes a parameter from the queries of all URLs in a text.
+func withoutInURLs(text, param string) string {
+	var out strings.Builder
+	for {
+		i := strings.IndexByte(text, '?')
+		if i < 0 {
+			out.WriteString(text)
+			return out.String()
+		}
+		out.WriteString(text[:i])
+		end := strings.IndexAny(text[i:], "#>\"' \t")
+		if end < 0 {
+			end = len(text) - i
+		}
+		if query := withoutParameter(text[i+1:i+end], param); query != "" {
+			out.WriteByte('?')
+			out.WriteString(query)
+		}
+		text = text[i+end:]
+	}
 }
 
 // clear removes what the caller sent at the slots, look-alikes of header names included,

@@ -29,6 +29,9 @@ func (s *static) Slots() []Slot {
 	return slots
 }
 
+// parts are the values, for taking them out of answers again.
+func (s *static) parts() []*value { return s.values }
+
 // Inject implements Injector.
 func (s *static) Inject(r *http.Request) error {
 	for _, v := range s.values {

@@ -155,6 +155,9 @@ func (t *Target) load(l *host.Loader, raw json.RawMessage) error {
 		if err := json.Unmarshal(raw, &options); err != nil {
 			return errors.New("not a JSON object")
 		}
+		if options == nil {
+			return errors.New("it is null; leave it out")
+		}
 	}
 	delete(options, "protocol")
 	_, tls := options["tls"]

@@ -112,6 +112,7 @@ func (t *Transport) forward(x *exchange.Exchange, g *Gate, req *http.Request) (*
 	}
 	x.Answered = true
 	x.Answers.DropForeign(res.Header)
+	g.slots.conceal(res.Header)
 	watchDownload(x, res, cancel)
 	return res, nil
 }
@@ -199,9 +200,9 @@ func watchUpload(x *exchange.Exchange, out *http.Request) (cancel func()) {
 	ctx, stop := context.WithCancel(out.Context())
 	*out = *out.WithContext(ctx)
 	done := exchange.Streams.Watch(x, func() {
-		stop()
 		// the attempt only ends once its reading from the caller has ended
 		_ = http.NewResponseController(x.Writer).SetReadDeadline(time.Now())
+		stop()
 	})
 	return func() { done(); stop() }
 }

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -63,12 +64,15 @@ func (*Basic) Carriers() []Carrier {
 func (*Basic) Challenge(bool) string { return `Basic realm="` + Realm + `", charset="UTF-8"` }
 
 // Verify implements Verifier.
-func (b *Basic) Verify(r *http.Request) (Identity, error) { return b.verify(r, true) }
+func (b *Basic) Verify(r *http.Request) (Identity, error) {
+	return b.verify(r, func() (func(), bool) { return func() {}, true })
+}
 
 // VerifyCached implements Costly.
-func (b *Basic) VerifyCached(r *http.Request) (Identity, error) { return b.verify(r, false) }
+func (b *Basic) VerifyCached(r *http.Request) (Identity, error) { return b.verify(r, nil) }
 
-func (b *Basic) verify(r *http.Request, costly bool) (Identity, error) {
+// verify asks begin for leave to compute a hash; nil means that there is none.
+func (b *Basic) verify(r *http.Request, begin func() (func(), bool)) (Identity, error) {
 	user, password, err := readBasic(r)
 	if err != nil {
 		return Identity{}, err
@@ -87,18 +91,29 @@ func (b *Basic) verify(r *http.Request, costly bool) (Identity, error) {
 		// time does not tell which users there are
 		return Identity{}, errOtherUser
 	}
-	return b.compare(r, comparer, user, password, known, costly)
+	return b.compare(r, comparer, user, password, known, begin)
 }
 
-func (b *Basic) compare(r *http.Request, c comparer, user, password, known string, costly bool) (Identity, error) {
+func (b *Basic) compare(r *http.Request, c comparer, user, password, known string, begin func() (func(), bool)) (Identity, error) {
 	key := verdictKey(user, password, known)
 	if _, ok := verdicts.get(key); ok {
 		return Identity{ID: user}, nil
 	}
-	if !costly {
+	if begin == nil {
 		return Identity{}, ErrCostly
 	}
-	ok, err := hashSlots.compare(r.Context(), c, known, password)
+	// a client that starts asks many things at once: one check answers for all of them
+	ok, err := flights.do(r.Context(), key, func() (bool, error) {
+		release, ok := begin()
+		if !ok {
+			return false, ErrCostly
+		}
+		defer release()
+		return hashSlots.compare(context.WithoutCancel(r.Context()), c, known, password)
+	})
+	if errors.Is(err, ErrCostly) {
+		return Identity{}, err
+	}
 	if err != nil {
 		return Identity{}, fmt.Errorf("comparing the password with its hash: %w", err)
 	}

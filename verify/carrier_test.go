@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func request(t *testing.T, target string, headers ...string) *http.Request {
+func request(t testing.TB, target string, headers ...string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequest(http.MethodGet, "http://gateway.test"+target, nil)
 	if err != nil {

@@ -15,7 +15,7 @@ func (g *Gate) Explain(r *http.Request, x *exchange.Exchange) (steps []exchange.
 		steps = append(steps, exchange.Step{Scope: scope, What: what, Result: result})
 	}
 	x.Proxy, x.KeepSlash, x.Stripped = g.name, g.keepSlash, g.main.slots.folded
-	method, ref := checkMethod(r)
+	method, ref := exchange.CheckMethod(r)
 	if ref != nil {
 		say("request", "method "+r.Method, ref.Reason.Error())
 		return steps, ref
@@ -27,8 +27,9 @@ func (g *Gate) Explain(r *http.Request, x *exchange.Exchange) (steps []exchange.
 	}
 	say("request", method+" "+path, "is judged")
 	x.Input = rule.Input{Request: r, Method: method, Path: path}
-	entry, err := g.verify(r, x, g.now(), func() bool { return false })
+	entries, err := g.verify(r, x, g.now(), admission{Throttle{Failures: -1}, r, g.now()})
 	g.strip(r, true)
+	exchange.NeutralizeConnection(r.Header)
 	if err != nil {
 		for _, a := range g.main.entries {
 			say("caller", "accept "+a.label, "does not recognise the caller")
@@ -36,20 +37,21 @@ func (g *Gate) Explain(r *http.Request, x *exchange.Exchange) (steps []exchange.
 		say("caller", "decision", err.Error())
 		return steps, refusalOf(err)
 	}
-	say("caller", "accept "+entry.label, "recognises "+x.ID)
+	say("caller", "accept "+entries[0].label, "recognises "+x.ID)
+	for _, also := range entries[1:] {
+		say("caller", "also "+also.label, "holds too")
+	}
 	if g.inactive {
 		say("proxy", g.name, "is not active")
 		return steps, exchange.Refuse(http.StatusServiceUnavailable, exchange.CodeInactive, errors.New("the proxy is not active"))
 	}
 	x.Input.Claims, x.Input.Body = x.Claims, rule.NewBody(r, g.maxBody)
-	for _, scope := range []struct {
-		name string
-		set  *rule.Set
-	}{{"credential " + entry.label, entry.set}, {"proxy " + g.name, g.set}} {
-		more, ref := exchange.ExplainScope(scope.set, &x.Input, scope.name)
+	for _, entry := range entries {
+		more, ref := exchange.ExplainScope(entry.set, &x.Input, "credential "+entry.label)
 		if steps = append(steps, more...); ref != nil {
 			return steps, ref
 		}
 	}
-	return steps, nil
+	more, ref := exchange.ExplainScope(g.set, &x.Input, "proxy "+g.name)
+	return append(steps, more...), ref
 }

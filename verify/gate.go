@@ -16,17 +16,17 @@ import (
 
 // Gate is the compiled caller's side of a proxy. It is safe for concurrent use.
 type Gate struct {
-	name, holderName string
-	label            string // in metrics
-	main             group
-	also             []*group
-	set              *rule.Set
-	keepSlash        bool
-	maxBody          int64
-	inactive         bool
-	plain, rejected  []string // challenges without and with a refused credential
-	now              func() time.Time
-	series           *metrics.Proxy
+	name            string
+	label           string // in metrics
+	main            group
+	also            []*group
+	set             *rule.Set
+	keepSlash       bool
+	maxBody         int64
+	inactive        bool
+	plain, rejected []string // challenges without and with a refused credential
+	now             func() time.Time
+	series          *metrics.Proxy
 }
 
 // Open puts the gate in force: its series count and its callers' streams are watched.
@@ -73,22 +73,28 @@ type place struct {
 func (g *Gate) SetInactive() { g.inactive = true }
 
 // Name implements exchange.Holder.
-func (g *Gate) Name() string { return g.holderName }
+func (g *Gate) Name() string { return g.name }
 
 // Holds implements exchange.Holder.
-func (g *Gate) Holds(print [32]byte) bool {
-	if g.inactive {
+func (g *Gate) Holds(proof exchange.Proof) bool {
+	now := g.now()
+	if g.inactive || len(proof.Also) != len(g.also) || !g.main.holds(proof.Main, now) {
 		return false
 	}
-	if x, ok := (*g.main.index.Load())[print]; ok {
-		return !x.entry.expired(g.now()) && !x.opaque.expired()
-	}
-	for _, a := range g.main.others {
-		if a.fingerprint() == print {
-			return !a.expired(g.now())
+	for i, also := range g.also {
+		if !also.holds(proof.Also[i], now) {
+			return false
 		}
 	}
-	return false
+	return true
+}
+
+func (gr *group) holds(print digest, now time.Time) bool {
+	if x, ok := (*gr.index.Load())[print]; ok {
+		return !x.entry.expired(now) && !x.opaque.expired()
+	}
+	i := slices.IndexFunc(gr.others, func(a *accepted) bool { return a.fingerprint() == print })
+	return i >= 0 && !gr.others[i].expired(now)
 }
 
 func (a *accepted) expired(now time.Time) bool {
@@ -197,9 +203,17 @@ type caller struct {
 	print    digest
 }
 
+// expires is when the proof ends: the identity's own end or the credential's.
+func (c caller) expires() time.Time {
+	if e := c.entry.expires; !e.IsZero() && (c.identity.Expires.IsZero() || e.Before(c.identity.Expires)) {
+		return e
+	}
+	return c.identity.Expires
+}
+
 // recognise finds out who is calling. The error is ErrAbsent, ErrRejected, ErrCostly (the
 // address is throttled and nothing cheap recognised the caller) or technical.
-func (gr *group) recognise(r *http.Request, throttled func() bool, now time.Time) (caller, error) {
+func (gr *group) recognise(r *http.Request, adm admission, now time.Time) (caller, error) {
 	var buf [4]found
 	present, err := gr.slots.read(r, buf[:0])
 	if err != nil {
@@ -214,7 +228,7 @@ func (gr *group) recognise(r *http.Request, throttled func() bool, now time.Time
 		reason = err
 	}
 	if len(gr.others) > 0 {
-		return gr.askOthers(r, len(present) > 0, reason, throttled, now)
+		return gr.askOthers(r, len(present) > 0, reason, adm, now)
 	}
 	return caller{}, reason
 }
@@ -246,13 +260,13 @@ func (gr *group) lookUp(present []found, now time.Time) (caller, error) {
 }
 
 // askOthers asks the verifiers that are not in the index, in order.
-func (gr *group) askOthers(r *http.Request, present bool, reason error, throttled func() bool, now time.Time) (caller, error) {
+func (gr *group) askOthers(r *http.Request, present bool, reason error, adm admission, now time.Time) (caller, error) {
 	hashed := false
 	for _, a := range gr.others {
 		if _, anonymous := a.verifier.(*None); anonymous && present {
 			continue
 		}
-		id, err := ask(a.verifier, r, throttled)
+		id, err := ask(a.verifier, r, adm)
 		switch {
 		case err == nil && a.expired(now):
 			reason = fmt.Errorf("%w: %s: %w", ErrRejected, a.label, errExpired)
@@ -269,7 +283,7 @@ func (gr *group) askOthers(r *http.Request, present bool, reason error, throttle
 		}
 	}
 	if !hashed && errors.Is(reason, errOtherUser) {
-		if err := gr.decoy(r, throttled); err != nil {
+		if err := gr.decoy(r, adm); err != nil {
 			return caller{}, err
 		}
 	}
@@ -277,16 +291,18 @@ func (gr *group) askOthers(r *http.Request, present bool, reason error, throttle
 }
 
 // decoy spends the time of one password hash for a user that nobody knows.
-func (gr *group) decoy(r *http.Request, throttled func() bool) error {
+func (gr *group) decoy(r *http.Request, adm admission) error {
 	_, password, err := readBasic(r)
 	if err != nil {
 		return nil
 	}
 	for _, b := range gr.basics {
 		if c := comparerOf(b.password.Get()); c != nil {
-			if throttled() {
+			release, ok := adm.begin()
+			if !ok {
 				return ErrCostly
 			}
+			defer release()
 			_, err := hashSlots.compare(r.Context(), c, b.password.Get(), password+"\x00")
 			return err
 		}
@@ -294,41 +310,56 @@ func (gr *group) decoy(r *http.Request, throttled func() bool) error {
 	return nil
 }
 
-func ask(v Verifier, r *http.Request, throttled func() bool) (Identity, error) {
+func ask(v Verifier, r *http.Request, adm admission) (Identity, error) {
 	c, ok := v.(Costly)
 	if !ok {
 		return v.Verify(r)
 	}
 	id, err := c.VerifyCached(r)
-	if errors.Is(err, ErrCostly) && !throttled() {
-		return v.Verify(r)
+	if !errors.Is(err, ErrCostly) {
+		return id, err
 	}
-	return id, err
+	if b, ok := v.(*Basic); ok {
+		return b.verify(r, adm.begin) // which shares one check among equal requests
+	}
+	release, ok := adm.begin()
+	if !ok {
+		return id, err
+	}
+	defer release()
+	return v.Verify(r)
 }
 
-// verify recognises the caller and whatever must hold too. It fills in x.
-func (g *Gate) verify(r *http.Request, x *exchange.Exchange, now time.Time, throttled func() bool) (*accepted, error) {
-	c, err := g.main.recognise(r, throttled, now)
+// verify recognises the caller and whatever must hold too, and returns the credentials
+// that did. It fills in x.
+func (g *Gate) verify(r *http.Request, x *exchange.Exchange, now time.Time, adm admission) ([]*accepted, error) {
+	c, err := g.main.recognise(r, adm, now)
 	if err != nil {
 		return nil, err
 	}
 	claims := c.identity.Claims
+	entries, expires := c.entry.alone[:], c.expires()
+	var prints [][32]byte
 	for _, also := range g.also {
-		extra, err := also.recognise(r, throttled, now)
+		extra, err := also.recognise(r, adm, now)
 		if errors.Is(err, ErrAbsent) {
 			return nil, fmt.Errorf("%w: also: %w", ErrRejected, err)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("also: %w", err)
 		}
-		claims = join(claims, extra)
+		claims, prints = join(claims, extra), append(prints, extra.print)
+		entries = append(slices.Clip(entries), extra.entry)
+		if e := extra.expires(); !e.IsZero() && (expires.IsZero() || e.Before(expires)) {
+			expires = e
+		}
 	}
-	x.Credential, x.ID, x.Claims, x.Fingerprint = c.entry.label, c.identity.ID, claims, c.print
-	x.Expires = c.identity.Expires
+	x.Credential, x.ID, x.Claims = c.entry.label, c.identity.ID, claims
+	x.Proof, x.Expires = exchange.Proof{Main: c.print, Also: prints}, expires
 	if x.ID == "" {
 		x.ID = c.entry.label
 	}
-	return c.entry, nil
+	return entries, nil
 }
 
 // join adds the claims of what must hold too, under "also".

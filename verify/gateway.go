@@ -111,7 +111,7 @@ func (gw *gateway) unknown(r *http.Request, h *Handler) *exchange.Refusal {
 		reason = fmt.Errorf("%w: there is no such proxy", ErrRejected)
 	}
 	presented := gw.presented(r)
-	_, err := g.verify(r, &exchange.Exchange{Context: r.Context()}, g.now(), h.throttled(r))
+	_, err := g.verify(r, &exchange.Exchange{Context: r.Context()}, g.now(), h.admission(r, g.now()))
 	h.strip(r)
 	switch {
 	case errors.Is(err, ErrAbsent):

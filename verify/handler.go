@@ -1,8 +1,10 @@
 package verify
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -29,6 +31,9 @@ type Handler struct {
 	Proxy string `json:"proxy,omitempty"`
 	// Find the proxy by the first segment of the path, for all proxies of the rr app.
 	Gateway *Gateway `json:"gateway,omitempty"`
+	// Leave it to the transport rr to end the streams of callers who lose access.
+	// rr_proxy and rr_gateway say so, since nothing else follows there.
+	Unwatched bool `json:"unwatched,omitempty"`
 
 	Spec
 
@@ -150,6 +155,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	x.Decision = exchange.CodeGranted
 	defer func() { gate.series.Outcome(x.Decision) }()
+	if !h.Unwatched {
+		ctx, cancel := context.WithCancel(x.Context)
+		defer cancel()
+		x.Context = ctx
+		defer exchange.Streams.Watch(x, func() {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now())
+			cancel()
+		})()
+	}
 	return next.ServeHTTP(w, r.WithContext(x))
 }
 
@@ -158,7 +172,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // depends on the proxy is only refused to callers that it recognises.
 func (h *Handler) find(r *http.Request, x *exchange.Exchange) (*Gate, *exchange.Refusal) {
 	gate := h.gate
-	method, ref := checkMethod(r)
+	if gate != nil {
+		x.Proxy = gate.name
+	}
+	method, ref := exchange.CheckMethod(r)
 	if ref == nil && h.gateway != nil {
 		if _, err := rule.CanonicalPath(r.URL, true); err != nil {
 			ref = badPath(err)
@@ -199,9 +216,10 @@ func (h *Handler) strip(r *http.Request) {
 // admit verifies the caller, removes the credential, and judges the rules.
 func (h *Handler) admit(g *Gate, r *http.Request, x *exchange.Exchange, now time.Time) *exchange.Refusal {
 	presented := h.gateway != nil && h.gateway.presented(r)
-	entry, err := g.verify(r, x, now, h.throttled(r))
+	entries, err := g.verify(r, x, now, h.admission(r, now))
 	query := r.URL.RawQuery
 	g.strip(r, h.lookAlikes)
+	exchange.NeutralizeConnection(r.Header)
 	if r.URL.RawQuery != query || h.gateway != nil {
 		// Caddy's logs print RequestURI, and a caller's credential is not for them
 		r.RequestURI = r.URL.RequestURI()
@@ -217,13 +235,15 @@ func (h *Handler) admit(g *Gate, r *http.Request, x *exchange.Exchange, now time
 		return exchange.Refuse(http.StatusServiceUnavailable, exchange.CodeInactive, errors.New("the proxy is not active"))
 	}
 	x.Input.Claims = x.Claims
-	if entry.set.NeedsBody() || g.set.NeedsBody() {
+	if needsBody(entries) || g.set.NeedsBody() {
 		x.Input.Body = rule.NewBody(r, g.maxBody)
 	}
-	if ref := Judge(entry.set, &x.Input, "credential "+entry.label); ref != nil {
-		return ref
+	for _, entry := range entries {
+		if ref := judge(entry.set, &x.Input, entry.label); ref != nil {
+			return ref
+		}
 	}
-	return Judge(g.set, &x.Input, "proxy")
+	return judge(g.set, &x.Input, "proxy")
 }
 
 // refusalFor is refusalOf with what the handler knows: challenges, and the count of
@@ -264,9 +284,9 @@ func refusalOf(err error) *exchange.Refusal {
 	return ref
 }
 
-// throttled asks the table of failures only if somebody wants to know.
-func (h *Handler) throttled(r *http.Request) func() bool {
-	return func() bool { return h.settings.Throttle.blocked(failed, clientIP(r), time.Now()) > 0 }
+// admission asks the table of failures only if somebody wants to know.
+func (h *Handler) admission(r *http.Request, now time.Time) admission {
+	return admission{h.settings.Throttle, r, now}
 }
 
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, x *exchange.Exchange, g *Gate, ref *exchange.Refusal) error {
@@ -279,35 +299,18 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, x *exchange.Exc
 	return host.Refuse(w, r, x.Answers, h.log, ref, x.Proxy, x.Credential)
 }
 
-// checkMethod refuses what no API needs and returns the method that rules judge: a
-// WebSocket over HTTP/2 or HTTP/3 is an extended CONNECT (RFC 8441, RFC 9220), which
-// Caddy forwards as the GET that it means.
-func checkMethod(r *http.Request) (string, *exchange.Refusal) {
-	switch r.Method {
-	case http.MethodConnect:
-		if r.ProtoMajor == 2 && r.Header.Get(":protocol") == "websocket" || r.ProtoMajor == 3 && r.Proto == "websocket" {
-			return http.MethodGet, nil
-		}
-		return "", exchange.Refuse(http.StatusMethodNotAllowed, exchange.CodeMethodRefused, errors.New("CONNECT other than for a WebSocket"))
-	case http.MethodTrace:
-		return "", exchange.Refuse(http.StatusMethodNotAllowed, exchange.CodeMethodRefused, errors.New("TRACE would echo credentials (RFC 9110 section 9.3.8)"))
-	}
-	if r.TLS != nil && !r.TLS.HandshakeComplete {
-		switch r.Method {
-		case http.MethodGet, http.MethodHead, http.MethodOptions:
-		default:
-			return "", exchange.Refuse(http.StatusTooEarly, exchange.CodeEarlyData, errors.New("an unsafe method in TLS early data, which can be replayed (RFC 8470)"))
-		}
-	}
-	exchange.OnlyWebSocket(r)
-	return r.Method, nil
+func needsBody(entries []*accepted) bool {
+	return slices.ContainsFunc(entries, func(a *accepted) bool { return a.set.NeedsBody() })
 }
 
-// Judge decides in one scope; nil means allowed.
-func Judge(set *rule.Set, in *rule.Input, scope string) *exchange.Refusal {
+// judge decides in one scope; nil means allowed.
+func judge(set *rule.Set, in *rule.Input, scope string) *exchange.Refusal {
 	d := set.Decide(in)
 	if d.Allowed {
 		return nil
+	}
+	if scope != "proxy" {
+		scope = "credential " + scope
 	}
 	return exchange.Refuse(http.StatusForbidden, exchange.CodeDenied, exchange.Denial(d, scope))
 }

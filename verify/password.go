@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"golang.org/x/crypto/bcrypt"
@@ -63,15 +65,66 @@ type semaphore chan struct{}
 
 var hashSlots = make(semaphore, max(1, runtime.GOMAXPROCS(0)))
 
+// maxWait bounds how long a check waits for its turn.
+const maxWait = 2 * time.Second
+
+// busyError is that a check did not get its turn.
+type busyError struct{}
+
+func (busyError) Error() string             { return "too many passwords are being checked" }
+func (busyError) RetryAfter() time.Duration { return maxWait }
+
 // compare waits for its turn, or until the caller is gone.
 func (s semaphore) compare(ctx context.Context, c comparer, hash, password string) (bool, error) {
+	timer := time.NewTimer(maxWait)
+	defer timer.Stop()
 	select {
 	case s <- struct{}{}:
 		defer func() { <-s }()
 	case <-ctx.Done():
 		return false, ctx.Err()
+	case <-timer.C:
+		return false, busyError{}
 	}
 	return c.Compare([]byte(hash), []byte(password))
+}
+
+// flights are the checks under way; who asks the same waits for the answer.
+var flights = inFlight{calls: make(map[digest]*flight)}
+
+type inFlight struct {
+	mu    sync.Mutex
+	calls map[digest]*flight
+}
+
+type flight struct {
+	done chan struct{}
+	ok   bool
+	err  error
+}
+
+func (f *inFlight) do(ctx context.Context, key digest, check func() (bool, error)) (bool, error) {
+	f.mu.Lock()
+	if c := f.calls[key]; c != nil {
+		f.mu.Unlock()
+		select {
+		case <-c.done:
+			return c.ok, c.err
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	c := &flight{done: make(chan struct{}), err: errors.New("the check ended in a panic")}
+	f.calls[key] = c
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		delete(f.calls, key)
+		f.mu.Unlock()
+		close(c.done)
+	}()
+	c.ok, c.err = check()
+	return c.ok, c.err
 }
 
 // maxVerdicts bounds the memory of verified passwords, about 100 bytes each.

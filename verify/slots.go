@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -121,12 +122,28 @@ func (s *slots) strip(r *http.Request, lookAlikes bool) {
 				r.URL.RawQuery = rest
 				stripOriginal(r, x.name)
 			}
+			stripReferers(h, x.name)
 		case InCookie:
 			stripCookie(h, x.name)
 		}
 	}
 	if len(r.Trailer) > 0 {
 		exchange.ScrubTrailers(r, s.folded)
+	}
+}
+
+// stripReferers removes a parameter from the URLs that browsers send along by themselves.
+func stripReferers(h http.Header, name string) {
+	lines := h["Referer"]
+	for i, line := range lines {
+		before, rest, ok := strings.Cut(line, "?")
+		if !ok {
+			continue
+		}
+		query, fragment, _ := strings.Cut(rest, "#")
+		if cleaned := stripQuery(query, name); cleaned != query || fragment != "" {
+			lines[i] = strings.TrimSuffix(before+"?"+cleaned, "?")
+		}
 	}
 }
 

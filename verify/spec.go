@@ -101,7 +101,8 @@ type accepted struct {
 	verifier Verifier
 	set      *rule.Set
 	expires  time.Time
-	print    digest // fingerprint of a verifier that is not opaque
+	print    digest       // fingerprint of a verifier that is not opaque
+	alone    [1]*accepted // itself, as the list of what recognised a caller
 }
 
 // NewGate compiles a spec. name is the proxy's, empty for an inline handler; place says
@@ -136,7 +137,7 @@ func NewGate(l *host.Loader, name, place string, s *Spec, h Host) (*Gate, error)
 		}
 		g.also = append(g.also, &also)
 	}
-	if err := g.finish(place, s.AlsoRaw); err != nil {
+	if err := g.finish(place); err != nil {
 		return nil, err
 	}
 	for _, gr := range g.groups() {
@@ -152,7 +153,7 @@ func NewGate(l *host.Loader, name, place string, s *Spec, h Host) (*Gate, error)
 }
 
 // finish builds the groups' indexes and slots.
-func (g *Gate) finish(place string, alsoRaw []json.RawMessage) error {
+func (g *Gate) finish(place string) error {
 	if err := g.main.finish(place); err != nil {
 		return err
 	}
@@ -169,18 +170,16 @@ func (g *Gate) finish(place string, alsoRaw []json.RawMessage) error {
 		groups = append(groups, also)
 	}
 	g.challenges()
-	// open streams belong to what had to hold when they were opened, `also` included
-	h := sha256.New()
-	for _, raw := range alsoRaw {
-		h.Write(raw)
-	}
-	g.holderName = g.name + "\x00" + string(h.Sum(nil))
 	return nil
 }
 
 // load loads a list of verifiers and references.
-func load(l *host.Loader, place string, raws []json.RawMessage, h Host) ([]*accepted, error) {
-	var list []*accepted
+func load(l *host.Loader, place string, raws []json.RawMessage, h Host) (list []*accepted, err error) {
+	defer func() {
+		for _, a := range list {
+			a.alone[0] = a
+		}
+	}()
 	for _, raw := range raws {
 		ref, isRef, err := host.Reference(raw)
 		if err != nil {

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"errors"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -27,10 +28,12 @@ const (
 // maxAddresses bounds the table of failing addresses.
 const maxAddresses = 1 << 16
 
-// failures of one address since the start of its window.
+// failures of one address since the start of its window, and its expensive checks that
+// are under way.
 type failures struct {
-	since time.Time
-	count int
+	since   time.Time
+	count   int
+	pending int
 }
 
 // failed is the process's table; it outlives reloads, limits come with each call.
@@ -71,7 +74,11 @@ func (t Throttle) blocked(table *bounded[netip.Addr, failures], ip string, now t
 	if n < 0 {
 		return 0
 	}
-	f, ok := table.get(network(ip))
+	addr := network(ip)
+	if !addr.IsValid() { // a Unix socket: all callers would be one
+		return 0
+	}
+	f, ok := table.get(addr)
 	if !ok || f.count < n || now.Sub(f.since) >= w {
 		return 0
 	}
@@ -81,14 +88,55 @@ func (t Throttle) blocked(table *bounded[netip.Addr, failures], ip string, now t
 // fail counts a failure of the address.
 func (t Throttle) fail(table *bounded[netip.Addr, failures], ip string, now time.Time) {
 	n, w := t.limits()
-	if n < 0 {
+	addr := network(ip)
+	if n < 0 || !addr.IsValid() {
 		return
 	}
-	table.update(network(ip), func(f failures) failures {
+	table.update(addr, func(f failures) failures {
 		if now.Sub(f.since) >= w {
-			return failures{since: now, count: 1}
+			f.since, f.count = now, 0
 		}
 		f.count++
 		return f
 	})
+}
+
+// admission is a request's leave for expensive checks.
+type admission struct {
+	Throttle
+	r   *http.Request
+	now time.Time
+}
+
+// begin asks for leave for one expensive check. Checks under way count as failures until
+// they are over, so that asking for many at once gains nothing. Each leave is given back
+// by release.
+func (a admission) begin() (release func(), ok bool) {
+	if n, _ := a.limits(); n < 0 {
+		return func() {}, true
+	}
+	return a.beginIn(failed, clientIP(a.r))
+}
+
+func (a admission) beginIn(table *bounded[netip.Addr, failures], ip string) (release func(), ok bool) {
+	n, w := a.limits()
+	addr := network(ip)
+	if !addr.IsValid() {
+		return func() {}, true
+	}
+	table.update(addr, func(f failures) failures {
+		if a.now.Sub(f.since) >= w {
+			f.since, f.count = a.now, 0
+		}
+		if ok = f.count+f.pending < n; ok {
+			f.pending++
+		}
+		return f
+	})
+	return func() {
+		table.update(addr, func(f failures) failures {
+			f.pending = max(0, f.pending-1)
+			return f
+		})
+	}, ok
 }

@@ -35,8 +35,8 @@ type Exchange struct {
 	Claims map[string]any
 	// Expires is when the caller's proof ends by itself; zero means never.
 	Expires time.Time
-	// Fingerprint tells the accepted credential from every other one across reloads.
-	Fingerprint [32]byte
+	// Proof tells what recognised the caller from every other credential, across reloads.
+	Proof Proof
 
 	// Input is what all four rule scopes judge.
 	Input rule.Input

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -87,5 +88,53 @@ func OnlyWebSocket(r *http.Request) {
 			}
 		}
 		r.Header["Connection"][i] = strings.Join(kept, ", ")
+	}
+}
+
+// CheckMethod refuses what no API needs and returns the method that rules judge: a
+// WebSocket over HTTP/2 or HTTP/3 is an extended CONNECT (RFC 8441, RFC 9220), which
+// Caddy forwards as the GET that it means.
+func CheckMethod(r *http.Request) (string, *Refusal) {
+	switch r.Method {
+	case http.MethodConnect:
+		if r.ProtoMajor == 2 && r.Header.Get(":protocol") == "websocket" || r.ProtoMajor == 3 && r.Proto == "websocket" {
+			return http.MethodGet, nil
+		}
+		return "", Refuse(http.StatusMethodNotAllowed, CodeMethodRefused, errors.New("CONNECT other than for a WebSocket"))
+	case http.MethodTrace:
+		return "", Refuse(http.StatusMethodNotAllowed, CodeMethodRefused, errors.New("TRACE would echo credentials (RFC 9110 section 9.3.8)"))
+	}
+	if r.TLS != nil && !r.TLS.HandshakeComplete {
+		switch r.Method {
+		case http.MethodGet, http.MethodHead, http.MethodOptions:
+		default:
+			return "", Refuse(http.StatusTooEarly, CodeEarlyData, errors.New("an unsafe method in TLS early data, which can be replayed (RFC 8470)"))
+		}
+	}
+	OnlyWebSocket(r)
+	return r.Method, nil
+}
+
+// NeutralizeConnection does what reverse_proxy will do, before rules judge the headers and
+// before a credential is written: it removes the headers that Connection names. Otherwise
+// rules would judge headers that are not sent, and `Connection: Authorization`
+// from a caller would remove the upstream's credential (RFC 9110 section 7.6.1 lets an
+// intermediary remove what Connection lists).
+func NeutralizeConnection(h http.Header) {
+	upgrade := false
+	for _, line := range h["Connection"] {
+		for token := range strings.SplitSeq(line, ",") {
+			switch token = strings.Trim(token, " \t"); {
+			case token == "":
+			case strings.EqualFold(token, "upgrade"):
+				upgrade = true
+			default:
+				h.Del(token)
+			}
+		}
+	}
+	delete(h, "Connection")
+	if upgrade {
+		h["Connection"] = []string{"Upgrade"}
 	}
 }

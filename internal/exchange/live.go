@@ -11,8 +11,15 @@ import (
 type Holder interface {
 	// Name is the proxy's name; all inline gates share the empty one.
 	Name() string
-	// Holds reports whether the credential with this fingerprint may still come in.
-	Holds(fingerprint [32]byte) bool
+	// Holds reports whether what the caller proved itself with, tell-tale by its
+	// fingerprints, would still be let in.
+	Holds(proof Proof) bool
+}
+
+// Proof are the fingerprints of the credentials that recognised a caller.
+type Proof struct {
+	Main [32]byte
+	Also [][32]byte // of what must hold too, in order
 }
 
 // Live knows the gates in force and the streams that were opened through them, so that
@@ -30,10 +37,30 @@ type Live struct {
 const sweepEvery = 500 * time.Millisecond
 
 type stream struct {
-	gate        Holder
-	fingerprint [32]byte
-	expires     time.Time
-	end         func()
+	gate    Holder
+	proof   Proof
+	expires time.Time
+
+	mu   sync.Mutex
+	over bool // ended or done: end must not run any more
+	end  func()
+}
+
+// stop ends the stream, unless it is over. What end touches is there while it runs,
+// since the one who is done waits for it.
+func (s *stream) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.over = true
+		s.end()
+	}
+}
+
+func (s *stream) finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
 }
 
 // Streams is the process's registry.
@@ -66,18 +93,18 @@ func (l *Live) Leave(g Holder) {
 	if len(same) == 0 {
 		delete(l.gates, g.Name())
 	}
-	ends := l.sweepLocked()
+	lost := l.sweepLocked()
 	l.mu.Unlock()
-	run(ends)
+	stop(lost)
 }
 
 // Sweep ends the streams of callers that have lost access; for gates whose accepted
 // credentials change while in force.
 func (l *Live) Sweep() {
 	l.mu.Lock()
-	ends := l.sweepLocked()
+	lost := l.sweepLocked()
 	l.mu.Unlock()
-	run(ends)
+	stop(lost)
 }
 
 // tick sweeps for as long as there are open streams, then ends.
@@ -86,31 +113,31 @@ func (l *Live) tick() {
 	defer t.Stop()
 	for range t.C {
 		l.mu.Lock()
-		ends := l.sweepLocked()
-		if l.ticking = len(l.streams) > 0; !l.ticking {
-			l.mu.Unlock()
-			run(ends)
+		lost := l.sweepLocked()
+		l.ticking = len(l.streams) > 0
+		again := l.ticking
+		l.mu.Unlock()
+		stop(lost)
+		if !again {
 			return
 		}
-		l.mu.Unlock()
-		run(ends)
 	}
 }
 
-func run(ends []func()) {
-	for _, end := range ends {
-		end()
+func stop(lost []*stream) {
+	for _, s := range lost {
+		s.stop()
 	}
 }
 
-func (l *Live) sweepLocked() (ends []func()) {
+func (l *Live) sweepLocked() (lost []*stream) {
 	for s := range l.streams {
 		if !l.heldLocked(s) {
 			delete(l.streams, s)
-			ends = append(ends, s.end)
+			lost = append(lost, s)
 		}
 	}
-	return ends
+	return lost
 }
 
 func (l *Live) heldLocked(s *stream) bool {
@@ -118,17 +145,18 @@ func (l *Live) heldLocked(s *stream) bool {
 		return false
 	}
 	for g := range l.gates[s.gate.Name()] {
-		if g.Holds(s.fingerprint) {
+		if g.Holds(s.proof) {
 			return true
 		}
 	}
 	return false
 }
 
-// Watch registers an open stream of x; end is called once if access is lost. The
-// returned function takes the stream out again and must be called when it is over.
+// Watch registers an open stream of x; end is called at most once, if access is lost.
+// The returned function takes the stream out again and must be called when it is over;
+// end does not run after it has returned. end must not wait for that call.
 func (l *Live) Watch(x *Exchange, end func()) (done func()) {
-	s := &stream{gate: x.Gate, fingerprint: x.Fingerprint, expires: x.Expires, end: end}
+	s := &stream{gate: x.Gate, proof: x.Proof, expires: x.Expires, end: end}
 	l.mu.Lock()
 	if l.streams == nil {
 		l.streams = make(map[*stream]struct{})
@@ -144,12 +172,13 @@ func (l *Live) Watch(x *Exchange, end func()) (done func()) {
 	}
 	l.mu.Unlock()
 	if !held {
-		end()
+		s.stop()
 	}
 	return func() {
 		l.mu.Lock()
 		delete(l.streams, s)
 		l.mu.Unlock()
+		s.finish()
 	}
 }
 

@@ -1,3 +1,6 @@
+// Package logsafe is the log encoder rr, which keeps credentials out of Caddy's logs, and
+// the check whether a configuration's logs use it. What counts as a credential is package
+// redact's knowledge.
 package logsafe
 
 import (

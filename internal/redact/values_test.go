@@ -122,7 +122,7 @@ func TestNothingPrintsWhatIsHeld(t *testing.T) {
 	n := New()
 	n.Add(Header, "X-Vendor-Token")
 	n.AddSecret("c4n4ry-value")
-	asJSON, err := json.Marshal(n)
+	asJSON, err := json.Marshal(map[string]any{"names": n})
 	if err != nil {
 		t.Fatal(err)
 	}

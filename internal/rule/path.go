@@ -26,6 +26,9 @@ func CanonicalPath(u *url.URL, keepSlash bool) (string, error) {
 	if u.Opaque != "" { // would be sent in place of the path
 		return "", bad("the URL is opaque")
 	}
+	if strings.Contains(u.RawQuery, "#") { // upstreams would cut there, rules would not
+		return "", bad("the query has a raw #")
+	}
 	if raw := u.RawPath; raw != "" {
 		// EscapedPath falls back to Path's own encoding if RawPath is not one of Path
 		if raw != u.EscapedPath() {
