@@ -138,7 +138,9 @@ func (g *Gate) present(l *host.Loader, place string, present json.RawMessage, h 
 	if err != nil {
 		return fmt.Errorf("%s: present: %w", place, err)
 	}
-	g.slots = newSlots(g.cred.injector)
+	if g.slots, err = newSlots(g.cred.injector); err != nil {
+		return fmt.Errorf("%s: present %s: %w", place, g.label(), err)
+	}
 	l.Hide(redact.Header, g.slots.headers...)
 	l.Hide(redact.Query, g.slots.query...)
 	l.Hide(redact.Cookie, g.slots.cookies...)

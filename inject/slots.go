@@ -3,6 +3,7 @@ package inject
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
@@ -18,16 +19,21 @@ type slots struct {
 	paths   []*value
 }
 
-func newSlots(x Injector) slots {
+func newSlots(x Injector) (slots, error) {
 	list := []Slot{{InHeader, "Authorization"}}
 	if s, ok := x.(Slotted); ok {
-		list = s.Slots()
+		list = slices.Clone(s.Slots())
+	}
+	for i := range list {
+		if err := list[i].Validate(); err != nil {
+			return slots{}, err
+		}
 	}
 	s := slots{folded: make(map[string]bool), fold: make(map[string]string)}
 	for _, slot := range list {
 		switch slot.In {
 		case InHeader:
-			name := http.CanonicalHeaderKey(slot.Name)
+			name := slot.Name
 			s.headers = append(s.headers, name)
 			s.fold[name] = exchange.Fold(name)
 			s.folded[s.fold[name]] = true
@@ -44,7 +50,7 @@ func newSlots(x Injector) slots {
 			}
 		}
 	}
-	return s
+	return s, nil
 }
 
 // referring are the response headers that hold URLs, in which upstreams repeat the query

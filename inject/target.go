@@ -207,8 +207,11 @@ func onlyPrivate(dial dialFunc) dialFunc {
 	}
 }
 
-// direct points a request, a copy, at the target.
-func (t *Target) direct(r *http.Request) {
-	joinPath(r.URL, t.base, t.escapedBase)
+// direct points a request, a copy, at the target, and with path puts the target's path
+// before its own.
+func (t *Target) direct(r *http.Request, path bool) {
+	if path {
+		joinPath(r.URL, t.base, t.escapedBase)
+	}
 	r.URL.Scheme, r.URL.Host, r.Host = t.scheme, t.dial, t.authority
 }

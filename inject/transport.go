@@ -177,11 +177,23 @@ func (g *Gate) prepare(x *exchange.Exchange, req *http.Request) (*http.Request, 
 	// the values may be shared: nobody between here and the wire changes one in place
 	out.URL, out.Header = &o.url, maps.Clone(req.Header)
 	g.slots.clear(out, x.Stripped)
+	// Inject sees the request as it leaves, which signatures need; a path segment of a
+	// credential stands before the request's own path, behind the target's
+	late := len(g.slots.paths) > 0
+	if g.target != nil {
+		g.target.direct(out, !late)
+	}
 	if err := g.cred.injector.Inject(out); err != nil {
 		return nil, err
 	}
+	if out.Method != req.Method {
+		return nil, errors.New("the injector changed the method")
+	}
+	if g.target != nil && late {
+		joinPath(out.URL, g.target.base, g.target.escapedBase)
+	}
 	if g.target != nil {
-		g.target.direct(out)
+		out.URL.Scheme, out.URL.Host, out.Host = g.target.scheme, g.target.dial, g.target.authority
 	} else if port := ":" + defaultPort("https"); out.URL.Scheme != "http" && len(out.Host) > len(port) && out.Host == out.URL.Host {
 		// Caddy sets Host to the dialled host and port; APIs and signatures want it
 		// without the scheme's own port

@@ -60,6 +60,9 @@ func (*Basic) Carriers() []Carrier {
 	return []Carrier{{In: InHeader, Name: "Authorization", Prefix: "Basic"}}
 }
 
+// Fingerprint implements Fingerprinting.
+func (b *Basic) Fingerprint() string { return b.user.Get() + ":" + b.password.Get() }
+
 // Challenge implements Challenging (RFC 7617 section 2).
 func (*Basic) Challenge(bool) string { return `Basic realm="` + Realm + `", charset="UTF-8"` }
 
@@ -168,4 +171,5 @@ var (
 	_ Carrying              = (*Basic)(nil)
 	_ Costly                = (*Basic)(nil)
 	_ Challenging           = (*Basic)(nil)
+	_ Fingerprinting        = (*Basic)(nil)
 )

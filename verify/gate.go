@@ -101,11 +101,10 @@ func (a *accepted) expired(now time.Time) bool {
 	return !a.expires.IsZero() && !now.Before(a.expires)
 }
 
-// fingerprint tells the credential from others across reloads; with Basic it follows the
-// password, which a file may change.
+// fingerprint tells the credential from others across reloads and changes of its secret.
 func (a *accepted) fingerprint() digest {
-	if b, ok := a.verifier.(*Basic); ok {
-		return verdictKey(a.label, b.user.Get(), b.password.Get())
+	if f, ok := a.verifier.(Fingerprinting); ok {
+		return verdictKey(a.label, f.Fingerprint())
 	}
 	return a.print
 }
@@ -119,7 +118,15 @@ func (gr *group) finish(where string) error {
 			gr.slots.add(v.opaqueParts().carriers)
 			continue
 		case Carrying:
-			gr.slots.add(v.Carriers())
+			// a guest's carriers are checked like anybody's: what is not in canonical
+			// form would be read, but not removed
+			carriers := slices.Clone(v.Carriers())
+			for i := range carriers {
+				if err := carriers[i].Validate(); err != nil {
+					return fmt.Errorf("%s: %s: %w", where, a.label, err)
+				}
+			}
+			gr.slots.add(carriers)
 		default:
 			gr.slots.add([]Carrier{{In: InHeader, Name: "Authorization"}})
 		}

@@ -66,6 +66,14 @@ type Costly interface {
 	VerifyCached(r *http.Request) (Identity, error)
 }
 
+// Fingerprinting is implemented by verifiers whose secret can change while they are in
+// use. Callers that were recognised under another fingerprint have lost access: their
+// open streams are closed. Without it the fingerprint is the verifier's configuration.
+type Fingerprinting interface {
+	// Fingerprint is a text that changes with the secret. It stays in memory, hashed.
+	Fingerprint() string
+}
+
 // Challenging is implemented by verifiers that have a scheme for WWW-Authenticate
 // (RFC 9110 section 11.6.1), such as `Basic realm="rr"`.
 type Challenging interface {

@@ -19,7 +19,7 @@ func init() { caddy.RegisterModule(new(DateHMAC)) }
 //	Date: <now>
 //	Authorization: HMAC <name>:<hex of HMAC-SHA256(key, "<method>\n<path>\n<date>")>
 //
-// The path is the request's, without the base path of the target.
+// The path is the one that is sent, with the target's base path.
 type DateHMAC struct {
 	// The name under which the upstream knows the key.
 	Name string `json:"name,omitempty"`
