@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
@@ -42,33 +41,6 @@ func (g *Gate) Close() {
 	metrics.Release(g.series)
 }
 
-// group is a list of verifiers of which one has to recognise the caller, and the places
-// that they read.
-type group struct {
-	entries []*accepted
-	slots   slots
-	index   atomic.Pointer[index]
-	others  []*accepted // the entries that are not in the index, in order
-	basics  []*Basic
-}
-
-// index finds opaque credentials by digest. The look-up is no timing oracle: what is
-// compared is the SHA-256 of the caller's text, which nobody can steer towards a known
-// one byte by byte.
-type index map[digest]*indexed
-
-// indexed is an accepted opaque credential and where it may ride.
-type indexed struct {
-	entry  *accepted
-	opaque *opaque
-	places []place
-}
-
-type place struct {
-	slot   int
-	prefix string
-}
-
 // SetInactive has the gate answer 503 to callers that it recognises.
 func (g *Gate) SetInactive() { g.inactive = true }
 
@@ -89,14 +61,6 @@ func (g *Gate) Holds(proof exchange.Proof) bool {
 	return true
 }
 
-func (gr *group) holds(print digest, now time.Time) bool {
-	if x, ok := (*gr.index.Load())[print]; ok {
-		return !x.entry.expired(now) && !x.opaque.expired()
-	}
-	i := slices.IndexFunc(gr.others, func(a *accepted) bool { return a.fingerprint() == print })
-	return i >= 0 && !gr.others[i].expired(now)
-}
-
 func (a *accepted) expired(now time.Time) bool {
 	return !a.expires.IsZero() && !now.Before(a.expires)
 }
@@ -107,60 +71,6 @@ func (a *accepted) fingerprint() digest {
 		return verdictKey(a.label, f.Fingerprint())
 	}
 	return a.print
-}
-
-// finish collects the slots and builds the index.
-func (gr *group) finish(where string) error {
-	gr.others = nil
-	for _, a := range gr.entries {
-		switch v := a.verifier.(type) {
-		case opaqueVerifier:
-			gr.slots.add(v.opaqueParts().carriers)
-			continue
-		case Carrying:
-			// a guest's carriers are checked like anybody's: what is not in canonical
-			// form would be read, but not removed
-			carriers := slices.Clone(v.Carriers())
-			for i := range carriers {
-				if err := carriers[i].Validate(); err != nil {
-					return fmt.Errorf("%s: %s: %w", where, a.label, err)
-				}
-			}
-			gr.slots.add(carriers)
-		default:
-			gr.slots.add([]Carrier{{In: InHeader, Name: "Authorization"}})
-		}
-		if b, ok := a.verifier.(*Basic); ok {
-			gr.basics = append(gr.basics, b)
-		}
-		gr.others = append(gr.others, a)
-	}
-	gr.slots.finish()
-	return gr.reindex(where)
-}
-
-// reindex builds the index anew from what the secrets are now.
-func (gr *group) reindex(where string) error {
-	ix := make(index, len(gr.entries))
-	for _, a := range gr.entries {
-		v, ok := a.verifier.(opaqueVerifier)
-		if !ok {
-			continue
-		}
-		o := v.opaqueParts()
-		places := make([]place, len(o.carriers))
-		for i, id := range gr.slots.add(o.carriers) {
-			places[i] = place{id, o.carriers[i].Prefix}
-		}
-		for _, d := range o.digests() {
-			if old, twice := ix[d]; twice && old.entry != a {
-				return fmt.Errorf("%s: %s and %s accept the same secret; who is calling could not be told", where, old.entry.label, a.label)
-			}
-			ix[d] = &indexed{a, o, places}
-		}
-	}
-	gr.index.Store(&ix)
-	return nil
 }
 
 // Refresh takes over secrets that have changed. A change that would make two credentials
@@ -201,140 +111,6 @@ func challengesOf(entries []*accepted, rejected bool) []string {
 		}
 	}
 	return list
-}
-
-// caller is a recognised caller.
-type caller struct {
-	entry    *accepted
-	identity Identity
-	print    digest
-}
-
-// expires is when the proof ends: the identity's own end or the credential's.
-func (c caller) expires() time.Time {
-	if e := c.entry.expires; !e.IsZero() && (c.identity.Expires.IsZero() || e.Before(c.identity.Expires)) {
-		return e
-	}
-	return c.identity.Expires
-}
-
-// recognise finds out who is calling. The error is ErrAbsent, ErrRejected, ErrCostly (the
-// address is throttled and nothing cheap recognised the caller) or technical.
-func (gr *group) recognise(r *http.Request, adm admission, now time.Time) (caller, error) {
-	var buf [4]found
-	present, err := gr.slots.read(r, buf[:0])
-	if err != nil {
-		return caller{}, fmt.Errorf("%w: %w", ErrRejected, err)
-	}
-	var reason error = ErrAbsent
-	if len(present) > 0 {
-		c, err := gr.lookUp(present, now)
-		if err == nil {
-			return c, nil
-		}
-		reason = err
-	}
-	if len(gr.others) > 0 {
-		return gr.askOthers(r, len(present) > 0, reason, adm, now)
-	}
-	return caller{}, reason
-}
-
-// lookUp finds an opaque credential in the index.
-func (gr *group) lookUp(present []found, now time.Time) (caller, error) {
-	ix := *gr.index.Load()
-	if len(ix) == 0 {
-		return caller{}, ErrRejected
-	}
-	for _, f := range present {
-		for _, prefix := range gr.slots.list[f.slot].prefixes {
-			text, ok := cutPrefix(f.raw, prefix)
-			if !ok || text == "" {
-				continue
-			}
-			d := digestOf(text)
-			x := ix[d]
-			if x == nil || !slices.Contains(x.places, place{f.slot, prefix}) {
-				continue
-			}
-			if x.entry.expired(now) || x.opaque.expired() {
-				return caller{}, fmt.Errorf("%w: %s: %w", ErrRejected, x.entry.label, errExpired)
-			}
-			return caller{x.entry, Identity{Expires: x.opaque.expires}, d}, nil
-		}
-	}
-	return caller{}, ErrRejected
-}
-
-// askOthers asks the verifiers that are not in the index, in order.
-func (gr *group) askOthers(r *http.Request, present bool, reason error, adm admission, now time.Time) (caller, error) {
-	hashed := false
-	for _, a := range gr.others {
-		if _, anonymous := a.verifier.(*None); anonymous && present {
-			continue
-		}
-		id, err := ask(a.verifier, r, adm)
-		switch {
-		case err == nil && a.expired(now):
-			reason = fmt.Errorf("%w: %s: %w", ErrRejected, a.label, errExpired)
-		case err == nil:
-			return caller{a, id, a.fingerprint()}, nil
-		case errors.Is(err, ErrAbsent):
-		case errors.Is(err, ErrRejected):
-			reason = fmt.Errorf("%s: %w", a.label, err)
-			if b, ok := a.verifier.(*Basic); ok && comparerOf(b.password.Get()) != nil {
-				hashed = hashed || !errors.Is(err, errOtherUser)
-			}
-		default:
-			return caller{}, err
-		}
-	}
-	if !hashed && errors.Is(reason, errOtherUser) {
-		if err := gr.decoy(r, adm); err != nil {
-			return caller{}, err
-		}
-	}
-	return caller{}, reason
-}
-
-// decoy spends the time of one password hash for a user that nobody knows.
-func (gr *group) decoy(r *http.Request, adm admission) error {
-	_, password, err := readBasic(r)
-	if err != nil {
-		return nil
-	}
-	for _, b := range gr.basics {
-		if c := comparerOf(b.password.Get()); c != nil {
-			release, ok := adm.begin()
-			if !ok {
-				return ErrCostly
-			}
-			defer release()
-			_, err := hashSlots.compare(r.Context(), c, b.password.Get(), password+"\x00")
-			return err
-		}
-	}
-	return nil
-}
-
-func ask(v Verifier, r *http.Request, adm admission) (Identity, error) {
-	c, ok := v.(Costly)
-	if !ok {
-		return v.Verify(r)
-	}
-	id, err := c.VerifyCached(r)
-	if !errors.Is(err, ErrCostly) {
-		return id, err
-	}
-	if b, ok := v.(*Basic); ok {
-		return b.verify(r, adm.begin) // which shares one check among equal requests
-	}
-	release, ok := adm.begin()
-	if !ok {
-		return id, err
-	}
-	defer release()
-	return v.Verify(r)
 }
 
 // verify recognises the caller and whatever must hold too, and returns the credentials
