@@ -213,7 +213,7 @@ func TestAFailedReloadChangesNothing(t *testing.T) {
 		g.get("/v1/x", "X-API-Key: "+otherKey+"-new").want(t, 401, "proxy-access-denied")
 	}
 	// the throttle of the old configuration, 3 failures, still holds
-	wrong := []string{"Authorization: Basic Ym9iOndyb25n", "X-Forwarded-For: 203.0.113.3"}
+	wrong := []string{"Authorization: Basic Ym9iOndyb25n", from()}
 	for range 3 {
 		g.get("/v1/x", wrong...).want(t, 401, "proxy-access-denied")
 	}
@@ -299,12 +299,20 @@ func throttled(failures int) string {
 	return strings.Replace(s, "{\n", "{\n\tservers {\n\t\ttrusted_proxies static 127.0.0.1/32\n\t}\n", 1)
 }
 
+var addresses atomic.Int32
+
+// from is a header by which a request comes from an address of its own.
+func from() string {
+	n := addresses.Add(1)
+	return fmt.Sprintf("X-Forwarded-For: 198.51.%d.%d", n/256, n%256)
+}
+
 func TestThrottle(t *testing.T) {
 	setSecrets(t)
 	u := rrtest.NewUpstream(t)
 	g := start(t, throttled(5), "UPSTREAM", u.Addr)
 	const right, wrong = "Authorization: Basic Ym9iOnNlc2FtZQ==", "Authorization: Basic Ym9iOndyb25n" // bob:sesame, bob:wrong
-	const me, other = "X-Forwarded-For: 203.0.113.1", "X-Forwarded-For: 203.0.113.2"
+	me, other := from(), from()
 	for range 20 {
 		g.get("/v1/x", right, me).want(t, 200, "proxy-access-granted") // successes never count
 	}

@@ -68,14 +68,14 @@ func (*Basic) Challenge(bool) string { return `Basic realm="` + Realm + `", char
 
 // Verify implements Verifier.
 func (b *Basic) Verify(r *http.Request) (Identity, error) {
-	return b.verify(r, func() (func(), bool) { return func() {}, true })
+	return b.verify(r, func() (func(bool), bool) { return func(bool) {}, true })
 }
 
 // VerifyCached implements Costly.
 func (b *Basic) VerifyCached(r *http.Request) (Identity, error) { return b.verify(r, nil) }
 
 // verify asks begin for leave to compute a hash; nil means that there is none.
-func (b *Basic) verify(r *http.Request, begin func() (func(), bool)) (Identity, error) {
+func (b *Basic) verify(r *http.Request, begin func() (func(bool), bool)) (Identity, error) {
 	user, password, err := readBasic(r)
 	if err != nil {
 		return Identity{}, err
@@ -97,7 +97,7 @@ func (b *Basic) verify(r *http.Request, begin func() (func(), bool)) (Identity, 
 	return b.compare(r, comparer, user, password, known, begin)
 }
 
-func (b *Basic) compare(r *http.Request, c comparer, user, password, known string, begin func() (func(), bool)) (Identity, error) {
+func (b *Basic) compare(r *http.Request, c comparer, user, password, known string, begin func() (func(bool), bool)) (Identity, error) {
 	key := verdictKey(user, password, known)
 	if _, ok := verdicts.get(key); ok {
 		return Identity{ID: user}, nil
@@ -111,8 +111,9 @@ func (b *Basic) compare(r *http.Request, c comparer, user, password, known strin
 		if !ok {
 			return false, ErrCostly
 		}
-		defer release()
-		return hashSlots.compare(context.WithoutCancel(r.Context()), c, known, password)
+		ok, err := hashSlots.compare(context.WithoutCancel(r.Context()), c, known, password)
+		release(err == nil && !ok)
+		return ok, err
 	})
 	if errors.Is(err, ErrCostly) {
 		return Identity{}, err
@@ -121,7 +122,7 @@ func (b *Basic) compare(r *http.Request, c comparer, user, password, known strin
 		return Identity{}, fmt.Errorf("comparing the password with its hash: %w", err)
 	}
 	if !ok {
-		return Identity{}, fmt.Errorf("%w: wrong password", ErrRejected)
+		return Identity{}, fmt.Errorf("%w: wrong password%w", ErrRejected, errCounted)
 	}
 	verdicts.update(key, func(struct{}) struct{} { return struct{}{} })
 	return Identity{ID: user}, nil

@@ -179,6 +179,21 @@ func TestVerifiedPasswordsAreRememberedAndBounded(t *testing.T) {
 	}
 }
 
+func TestArgon2id(t *testing.T) {
+	const hash = "$argon2id$v=19$m=47104,t=1,p=1$SGbo3IT4vetCEsmDwrln9Q$3ac02yrhqNDRs/J1r+VBb8RQwkpcEh+3x9EPKoZhX6g" // sesame
+	g := gate(t, `{"kind":"basic","username":"bob","password":"`+hash+`"}`)
+	for header, want := range map[string]string{"Ym9iOnNlc2FtZQ==": "basic/bob", "Ym9iOndyb25n": "error: ", "ZXZlOnNlc2FtZQ==": "error: "} {
+		if got := who(g, request(t, "/", "Authorization: Basic "+header)); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s", header, got)
+		}
+	}
+	for _, bad := range []string{"$argon2id$v=19$m=1", strings.Replace(hash, "$m=", "$m=9", 1)} {
+		if _, err := NewGate(loader(t), "p", "proxy p", &Spec{AcceptRaw: raws(`{"kind":"basic","username":"bob","password":"` + bad + `"}`)}, nil); err == nil {
+			t.Errorf("%s is accepted", bad)
+		}
+	}
+}
+
 func BenchmarkVerify(b *testing.B) {
 	for _, n := range []int{1, 100_000} {
 		b.Run(fmt.Sprint(n, " keys"), func(b *testing.B) {

@@ -185,7 +185,9 @@ func (gr *group) askOthers(r *http.Request, present bool, reason error, adm admi
 		}
 	}
 	if !hashed && errors.Is(reason, errOtherUser) {
-		if err := gr.decoy(r, adm); err != nil {
+		if err := gr.decoy(r, adm); errors.Is(err, errCounted) {
+			reason = fmt.Errorf("%w%w", reason, err)
+		} else if err != nil {
 			return caller{}, err
 		}
 	}
@@ -204,8 +206,11 @@ func (gr *group) decoy(r *http.Request, adm admission) error {
 			if !ok {
 				return ErrCostly
 			}
-			defer release()
 			_, err := hashSlots.compare(r.Context(), c, b.password.Get(), password+"\x00")
+			release(err == nil)
+			if err == nil {
+				err = errCounted
+			}
 			return err
 		}
 	}
@@ -228,6 +233,10 @@ func ask(v Verifier, r *http.Request, adm admission) (Identity, error) {
 	if !ok {
 		return id, err
 	}
-	defer release()
-	return v.Verify(r)
+	id, err = v.Verify(r)
+	release(errors.Is(err, ErrRejected))
+	if errors.Is(err, ErrRejected) {
+		err = fmt.Errorf("%w%w", err, errCounted)
+	}
+	return id, err
 }

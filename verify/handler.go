@@ -255,7 +255,9 @@ func (h *Handler) refusalFor(g *Gate, r *http.Request, err error, presented bool
 	case errors.Is(err, ErrAbsent):
 		ref.Challenges = g.plain
 	case errors.Is(err, ErrRejected):
-		h.settings.Throttle.fail(failed, clientIP(r), g.now())
+		if !errors.Is(err, errCounted) {
+			h.settings.Throttle.fail(failed, clientIP(r), g.now())
+		}
 		ref.Challenges = g.rejected
 	case errors.Is(err, ErrCostly):
 		ref.RetryAfter = max(time.Second, h.settings.Throttle.blocked(failed, clientIP(r), g.now()))

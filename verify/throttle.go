@@ -108,21 +108,24 @@ type admission struct {
 	now time.Time
 }
 
+// errCounted marks a rejection whose failure has been counted.
+var errCounted = errors.New("")
+
 // begin asks for leave for one expensive check. Checks under way count as failures until
 // they are over, so that asking for many at once gains nothing. Each leave is given back
-// by release.
-func (a admission) begin() (release func(), ok bool) {
+// by release, which tells whether the check failed.
+func (a admission) begin() (release func(failed bool), ok bool) {
 	if n, _ := a.limits(); n < 0 {
-		return func() {}, true
+		return func(bool) {}, true
 	}
 	return a.beginIn(failed, clientIP(a.r))
 }
 
-func (a admission) beginIn(table *bounded[netip.Addr, failures], ip string) (release func(), ok bool) {
+func (a admission) beginIn(table *bounded[netip.Addr, failures], ip string) (release func(failed bool), ok bool) {
 	n, w := a.limits()
 	addr := network(ip)
 	if !addr.IsValid() {
-		return func() {}, true
+		return func(bool) {}, true
 	}
 	table.update(addr, func(f failures) failures {
 		if a.now.Sub(f.since) >= w {
@@ -133,9 +136,12 @@ func (a admission) beginIn(table *bounded[netip.Addr, failures], ip string) (rel
 		}
 		return f
 	})
-	return func() {
+	return func(failed bool) {
 		table.update(addr, func(f failures) failures {
 			f.pending = max(0, f.pending-1)
+			if failed {
+				f.count++
+			}
 			return f
 		})
 	}, ok
