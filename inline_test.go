@@ -187,3 +187,17 @@ http://:GATEPORT {
 		})
 	}
 }
+
+func TestInlineHandlersAreCountedWithoutAnApp(t *testing.T) {
+	setSecrets(t)
+	u := rrtest.NewUpstream(t)
+	g := start(t, early, "UPSTREAM", u.Addr)
+	g.get("/reports/x", withKey).want(t, 200, "proxy-access-granted")
+	g.get("/other").want(t, 401, "proxy-access-denied")
+	body := g.Metrics()
+	for _, series := range []string{`caddy_rr_requests_total{outcome="proxy-access-granted",proxy="_inline"}`, `caddy_rr_requests_total{outcome="proxy-access-denied",proxy="_inline"}`} {
+		if !strings.Contains(body, series) {
+			t.Errorf("no %s in\n%s", series, body)
+		}
+	}
+}

@@ -106,6 +106,11 @@ func (h *Handler) provisionInline(ctx caddy.Context, app Host) error {
 	if err != nil {
 		return err
 	}
+	if reg := ctx.GetMetricsRegistry(); reg != nil { // without an rr app nobody else does
+		if err := metrics.Register(reg); err != nil {
+			return err
+		}
+	}
 	gate.Open()
 	h.gate, h.own = gate, true
 	l.OnChange(h.refresh)
