@@ -114,10 +114,12 @@ func (gw *gateway) unknown(r *http.Request, h *Handler) *exchange.Refusal {
 	_, err := g.verify(r, &exchange.Exchange{Context: r.Context()}, g.now(), h.admission(r, g.now()))
 	h.strip(r)
 	switch {
-	case errors.Is(err, ErrAbsent):
-		return h.refusalFor(g, r, fmt.Errorf("%w: there is no proxy of that name either", ErrAbsent), presented)
-	case errors.Is(err, ErrCostly):
-		return h.refusalFor(g, r, err, presented)
+	case errors.Is(err, ErrAbsent), err == nil && !presented:
+		reason = fmt.Errorf("%w: there is no proxy of that name either", ErrAbsent)
+	case errors.Is(err, errCounted):
+		reason = fmt.Errorf("%w%w", reason, errCounted)
+	case err != nil && !errors.Is(err, ErrRejected): // throttled, or technical
+		reason = err
 	}
 	return h.refusalFor(g, r, reason, presented)
 }
