@@ -24,6 +24,13 @@ const early = `http://:GATEPORT {
 		}
 		reverse_proxy UPSTREAM
 	}
+	handle /openkey {
+		rr_inject {
+			present key {env.RR_VENDOR}
+			unverified
+		}
+		reverse_proxy UPSTREAM
+	}
 	handle /deferred {
 		rr_verify {
 			accept key {env.RR_CALLER}
@@ -104,6 +111,10 @@ func TestInjectingNeedsAGrant(t *testing.T) {
 	}
 	g.get("/open", "Authorization: Bearer evil").want(t, 200, "proxy-access-granted")
 	if got := one(t, u); got.Header.Get("Authorization") != "Bearer "+vendorKey {
+		t.Errorf("unverified: %v", got.Header)
+	}
+	g.get("/openkey", "Authorization: Bearer evil").want(t, 200, "proxy-access-granted")
+	if got := one(t, u); got.Header.Get("X-Api-Key") != vendorKey || got.Contains("evil") {
 		t.Errorf("unverified: %v", got.Header)
 	}
 	g.get("/deferred", withKey).want(t, 200, "proxy-access-granted")

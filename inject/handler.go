@@ -149,6 +149,9 @@ func (h *Handler) unverified(r *http.Request) (*http.Request, *exchange.Exchange
 	if err != nil {
 		return r, nil, exchange.Refuse(http.StatusBadRequest, exchange.CodeBadPath, err)
 	}
+	// whatever the caller proves itself with elsewhere is not for the upstream
+	delete(r.Header, "Authorization")
+	delete(r.Header, "Proxy-Authorization")
 	exchange.NeutralizeConnection(r.Header)
 	x, _ := exchange.Begin(r.Context())
 	x.Answers = h.answers
