@@ -92,7 +92,7 @@ func withoutInURLs(text, param string) string {
 		if end < 0 {
 			end = len(text) - i
 		}
-		if query := withoutParameter(text[i+1:i+end], param); query != "" {
+		if query := exchange.WithoutParameter(text[i+1:i+end], param); query != "" {
 			out.WriteByte('?')
 			out.WriteString(query)
 		}
@@ -111,10 +111,10 @@ func (s *slots) clear(r *http.Request, stripped map[string]bool) {
 		}
 	}
 	for _, name := range s.query {
-		r.URL.RawQuery = withoutParameter(r.URL.RawQuery, name)
+		r.URL.RawQuery = exchange.WithoutParameter(r.URL.RawQuery, name)
 	}
 	for _, name := range s.cookies {
-		removeCookie(r.Header, name)
+		exchange.RemoveCookie(r.Header, name)
 	}
 	if len(r.Trailer) > 0 {
 		exchange.ScrubTrailers(r, s.folded)
@@ -126,55 +126,5 @@ func (s *slots) clearLookAlikes(h http.Header) {
 		if exchange.LooksAlike(name) && s.folded[exchange.Fold(name)] {
 			delete(h, name)
 		}
-	}
-}
-
-// withoutParameter removes a parameter, in any spelling of its name, from a raw query and
-// leaves every other byte alone. Some servers separate pairs with ; as well.
-func withoutParameter(raw, name string) string {
-	if raw == "" {
-		return raw
-	}
-	var out strings.Builder
-	sep := ""
-	for rest := raw; rest != ""; {
-		pair, next := rest, ""
-		i := strings.IndexAny(rest, "&;")
-		if i >= 0 {
-			pair, next, rest = rest[:i], rest[i:i+1], rest[i+1:]
-		} else {
-			rest = ""
-		}
-		key, _, _ := strings.Cut(pair, "=")
-		if decoded, err := url.QueryUnescape(key); err == nil {
-			key = decoded
-		}
-		if strings.EqualFold(key, name) {
-			continue
-		}
-		out.WriteString(sep)
-		out.WriteString(pair)
-		sep = next
-	}
-	return out.String()
-}
-
-func removeCookie(h http.Header, name string) {
-	lines := h["Cookie"]
-	if len(lines) == 0 {
-		return
-	}
-	var kept []string
-	for _, line := range lines {
-		for part := range strings.SplitSeq(line, ";") {
-			part = strings.TrimSpace(part)
-			if k, _, _ := strings.Cut(part, "="); part != "" && strings.TrimSpace(k) != name {
-				kept = append(kept, part)
-			}
-		}
-	}
-	delete(h, "Cookie")
-	if len(kept) > 0 {
-		h["Cookie"] = []string{strings.Join(kept, "; ")}
 	}
 }

@@ -162,30 +162,6 @@ func unescape(s string) string {
 	return s
 }
 
-// stripQuery removes a parameter and leaves every other byte of the query alone.
-func stripQuery(raw, name string) string {
-	if _, n := readQuery(raw, name); n == 0 {
-		return raw
-	}
-	var out strings.Builder
-	sep := ""
-	for raw != "" {
-		i := strings.IndexAny(raw, "&;")
-		next := ""
-		pair, rest := raw, ""
-		if i >= 0 {
-			pair, rest, next = raw[:i], raw[i+1:], raw[i:i+1]
-		}
-		if key, _, ok := splitPair(pair); !ok || !strings.EqualFold(key, name) {
-			out.WriteString(sep)
-			out.WriteString(pair)
-			sep = next
-		}
-		raw = rest
-	}
-	return out.String()
-}
-
 // eachCookie calls f for each name=value of the Cookie header fields.
 func eachCookie(lines []string, f func(pair, name, value string)) {
 	for _, line := range lines {
@@ -208,23 +184,6 @@ func readCookie(lines []string, name string) (value string, n int) {
 		}
 	})
 	return value, n
-}
-
-func stripCookie(h http.Header, name string) {
-	if _, n := readCookie(h["Cookie"], name); n == 0 {
-		return
-	}
-	var kept []string
-	eachCookie(h["Cookie"], func(pair, k, _ string) {
-		if k != name {
-			kept = append(kept, pair)
-		}
-	})
-	if len(kept) == 0 {
-		delete(h, "Cookie")
-		return
-	}
-	h["Cookie"] = []string{strings.Join(kept, "; ")}
 }
 
 var errTwice = errors.New("a credential carrier is there twice")

@@ -118,13 +118,13 @@ func (s *slots) strip(r *http.Request, lookAlikes bool) {
 	for i := range s.list {
 		switch x := &s.list[i]; x.in {
 		case InQuery:
-			if rest := stripQuery(r.URL.RawQuery, x.name); rest != r.URL.RawQuery {
+			if rest := exchange.WithoutParameter(r.URL.RawQuery, x.name); rest != r.URL.RawQuery {
 				r.URL.RawQuery = rest
 				stripOriginal(r, x.name)
 			}
 			stripReferers(h, x.name)
 		case InCookie:
-			stripCookie(h, x.name)
+			exchange.RemoveCookie(h, x.name)
 		}
 	}
 	if len(r.Trailer) > 0 {
@@ -141,7 +141,7 @@ func stripReferers(h http.Header, name string) {
 			continue
 		}
 		query, fragment, _ := strings.Cut(rest, "#")
-		if cleaned := stripQuery(query, name); cleaned != query || fragment != "" {
+		if cleaned := exchange.WithoutParameter(query, name); cleaned != query || fragment != "" {
 			lines[i] = strings.TrimSuffix(before+"?"+cleaned, "?")
 		}
 	}
@@ -151,7 +151,7 @@ func stripReferers(h http.Header, name string) {
 // routes, which may lead to another upstream.
 func stripOriginal(r *http.Request, name string) {
 	if orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && orig.URL != nil {
-		orig.URL.RawQuery = stripQuery(orig.URL.RawQuery, name)
+		orig.URL.RawQuery = exchange.WithoutParameter(orig.URL.RawQuery, name)
 	}
 }
 
