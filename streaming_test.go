@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -101,15 +99,8 @@ func TestWebSockets(t *testing.T) {
 	}
 }
 
-// The server reads GODEBUG when the process starts, so the test runs itself once more.
 func TestAWebSocketOverHTTP2IsAGet(t *testing.T) {
-	if !strings.Contains(os.Getenv("GODEBUG"), "http2xconnect=1") {
-		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), "GODEBUG=http2xconnect=1")
-		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "--- PASS") {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	if rrtest.RunsWithExtendedConnect(t) {
 		return
 	}
 	setSecrets(t)

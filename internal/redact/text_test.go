@@ -111,11 +111,11 @@ func FuzzURI(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, value, path, other, otherValue string) {
 		plain := unescape(name)
 		if n.current.Load().class(plain) == 0 || strings.ContainsAny(name, "=&") || strings.ContainsAny(plain, "?&;#= \t\r\n\"'<>`,({/:") {
-			t.Skip("not a sensitive name")
+			return // not a sensitive name
 		}
 		value = strings.ReplaceAll(value, "&", "")
 		if value == "" || strings.ContainsAny(path, "&=%") {
-			t.Skip("no value, or a path that is more than that")
+			return // no value, or a path that is more than that
 		}
 		secret := "c4n4ry" + value
 		rest := "&" + url.QueryEscape(other) + "=" + url.QueryEscape(otherValue)

@@ -6,6 +6,9 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,4 +89,21 @@ func ExtendedConnect(t testing.TB, ca *CA, url string, headers ...string) (*http
 		tr.CloseIdleConnections()
 	})
 	return resp, func(p []byte) error { _, err := write.Write(p); return err }
+}
+
+// RunsWithExtendedConnect runs the calling test once more, in a process that offers
+// WebSockets over HTTP/2 (the server reads GODEBUG when the process starts), and returns
+// true when that has passed. In that process it returns false at once.
+func RunsWithExtendedConnect(t *testing.T) bool {
+	t.Helper()
+	if strings.Contains(os.Getenv("GODEBUG"), "http2xconnect=1") {
+		return false
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "GODEBUG=http2xconnect=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return true
 }

@@ -3,21 +3,11 @@ package rrtest
 import (
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"strings"
 	"testing"
 )
 
-// The server reads GODEBUG when the process starts, so the test runs itself once more.
 func TestExtendedConnectOpensAWebSocketOverHTTP2(t *testing.T) {
-	if !strings.Contains(os.Getenv("GODEBUG"), "http2xconnect=1") {
-		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), "GODEBUG=http2xconnect=1")
-		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "--- PASS") {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	if RunsWithExtendedConnect(t) {
 		return
 	}
 	ca, port, u := NewCA(t), FreePort(t), NewUpstream(t)

@@ -173,13 +173,13 @@ func FuzzDecide(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, denied string, how uint64) {
 		if !utf8.ValidString(denied) {
-			t.Skip("a rule comes from JSON or a Caddyfile, which are UTF-8")
+			return // a rule comes from JSON or a Caddyfile, which are UTF-8
 		}
 		s, err := Scope{Default: Allow, Rules: []Rule{
 			{Effect: Allow, Paths: []string{"*"}}, {Effect: Deny, Paths: []string{denied}},
 		}}.Compile(Env{})
 		if err != nil {
-			t.Skip("no rule has this path")
+			return // no rule has this path
 		}
 		for _, target := range []string{denied, respell(denied, how)} {
 			u, err := url.ParseRequestURI(target)

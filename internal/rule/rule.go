@@ -140,9 +140,6 @@ type Set struct {
 // NeedsBody reports whether a rule may look into the body.
 func (s *Set) NeedsBody() bool { return s != nil && s.body }
 
-// DefaultAllows reports what holds when no rule matches.
-func (s *Set) DefaultAllows() bool { return s == nil || s.defaultAllow }
-
 // Decide judges a request.
 func (s *Set) Decide(in *Input) Decision {
 	if s == nil {
