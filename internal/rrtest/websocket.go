@@ -84,7 +84,12 @@ func ExtendedConnect(t testing.TB, ca *CA, url string, headers ...string) (*http
 		t.Fatalf("extended CONNECT %s: %v", url, err)
 	}
 	t.Cleanup(func() {
+		// Caddy must be done with the connection before it is stopped: it closes open ones
+		// without regard to who writes to them
 		write.Close()
+		end := time.AfterFunc(2*time.Second, func() { resp.Body.Close() })
+		_, _ = io.Copy(io.Discard, resp.Body)
+		end.Stop()
 		resp.Body.Close()
 		tr.CloseIdleConnections()
 	})
