@@ -18,8 +18,9 @@ const modulePath = "github.com/caddy-rr/caddy-rr"
 // only from layers below its own. The ones that no release has yet are named
 // too, so that their place is decided before they are written.
 var layers = [][]string{
-	{"internal/rule", "internal/filter", "internal/meter", "internal/metrics", "internal/redact", "inject/token", "store/secret"},
-	{"store", "internal/audit", "internal/exchange"},
+	{"internal/strictjson", "internal/fetch"}, // what is read from others, and how
+	{"internal/rule", "internal/filter", "internal/meter", "internal/metrics", "internal/redact", "internal/jose", "store/secret"},
+	{"store", "internal/audit", "internal/exchange", "internal/jwks", "internal/dpop", "internal/oauth", "inject/token"},
 	{"internal/logsafe"}, // the log encoder
 	{"internal/host"},    // what verify and inject both need of Caddy
 	{"verify", "inject", "store/bolt", "store/redis"},
@@ -31,7 +32,7 @@ var layers = [][]string{
 // caddyFree is how many of the lowest layers must not depend on Caddy, not even
 // through others: what decides and what remembers can be read, tested and fuzzed
 // without a server.
-const caddyFree = 2
+const caddyFree = 3
 
 // testKit is for tests only: no package outside it may import it.
 var testKit = []string{"internal/rrtest", "store/storetest"}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/caddy-rr/caddy-rr/internal/fetch"
 	"github.com/caddy-rr/caddy-rr/internal/host"
 	"github.com/caddy-rr/caddy-rr/internal/rule"
 )
@@ -142,7 +143,7 @@ func (t *Target) checkPlain() error {
 	if t.scheme == "https" || t.insecureHTTP {
 		return nil
 	}
-	if ip, err := netip.ParseAddr(t.host); err == nil && !IsPrivate(ip) {
+	if ip, err := netip.ParseAddr(t.host); err == nil && !fetch.IsPrivate(ip) {
 		return errAddress
 	}
 	return nil
@@ -199,7 +200,7 @@ func onlyPrivate(dial dialFunc) dialFunc {
 		if err != nil {
 			return nil, err
 		}
-		if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok && !IsPrivate(tcp.AddrPort().Addr()) {
+		if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok && !fetch.IsPrivate(tcp.AddrPort().Addr()) {
 			_ = conn.Close()
 			return nil, errAddress
 		}
