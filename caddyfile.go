@@ -2,6 +2,7 @@ package rr
 
 import (
 	"encoding/json"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -20,11 +21,14 @@ func init() {
 	httpcaddyfile.RegisterGlobalOption("rr", parseGlobal)
 	httpcaddyfile.RegisterHandlerDirective("rr_verify", parseVerify)
 	httpcaddyfile.RegisterHandlerDirective("rr_inject", parseInject)
+	httpcaddyfile.RegisterHandlerDirective("rr_metadata", parseMetadata)
 	httpcaddyfile.RegisterDirective("rr_proxy", parseProxyDirective)
 	httpcaddyfile.RegisterDirective("rr_gateway", parseGatewayDirective)
 	// after rewrites, so that rules judge the path that goes on, and before everything
 	// that could answer
-	httpcaddyfile.RegisterDirectiveOrder("rr_verify", httpcaddyfile.Before, "basic_auth")
+	for _, dir := range []string{"rr_metadata", "rr_verify"} {
+		httpcaddyfile.RegisterDirectiveOrder(dir, httpcaddyfile.Before, "basic_auth")
+	}
 	// as late as possible; a catch-all reverse_proxy must not come before rr_proxy
 	for _, dir := range []string{"rr_inject", "rr_gateway", "rr_proxy"} {
 		httpcaddyfile.RegisterDirectiveOrder(dir, httpcaddyfile.Before, "reverse_proxy")
@@ -40,6 +44,7 @@ func init() {
 //		response_headers <prefix>
 //		errors           pass
 //		throttle         <failures> <window> | off
+//		egress           allow <cidr>...
 //	}
 func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 	app := new(App)
@@ -80,8 +85,25 @@ func (a *App) parseOption(d *caddyfile.Dispenser) error {
 		return nil
 	case "throttle":
 		return a.parseThrottle(d)
+	case "egress":
+		return a.parseEgress(d)
 	}
-	return d.Errf("unrecognized option %q of rr; there are: credential, target, proxy, response_headers, errors, throttle", d.Val())
+	return d.Errf("unrecognized option %q of rr; there are: credential, target, proxy, response_headers, errors, throttle, egress", d.Val())
+}
+
+func (a *App) parseEgress(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) < 2 || args[0] != "allow" {
+		return d.Err("egress needs `allow` and address ranges, as in `egress allow 10.0.0.0/8`")
+	}
+	for _, arg := range args[1:] {
+		p, err := netip.ParsePrefix(arg)
+		if err != nil {
+			return d.Errf("egress: %q is not an address range such as 10.0.0.0/8", arg)
+		}
+		a.Egress = append(a.Egress, p.Masked())
+	}
+	return nil
 }
 
 // once reads an option with one argument that may be said only once.
@@ -258,7 +280,7 @@ func parseKind(d *caddyfile.Dispenser, verb string, references bool) (json.RawMe
 	if d.Val() == "" && !d.Next() {
 		return nil, d.Errf("%s needs a kind; the kinds are: %s", verb, kinds(verb))
 	}
-	kind := d.Val()
+	kind := host.Kind(d.Val())
 	if kind == "credential" && references {
 		var name string
 		if !d.AllArgs(&name) {

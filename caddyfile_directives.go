@@ -25,6 +25,7 @@ import (
 //		default allow|deny
 //		encoded_slash keep
 //		max_body <size>
+//		resource <url>|off
 //	}
 func parseVerify(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next() // the directive
@@ -44,7 +45,7 @@ func parseVerify(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 		if known, err := parseSpec(h.Dispenser, &v.Spec); err != nil {
 			return nil, err
 		} else if !known {
-			return nil, h.Errf("unrecognized option %q of rr_verify; there are: accept, also, allow, deny, default, encoded_slash, max_body", h.Val())
+			return nil, h.Errf("unrecognized option %q of rr_verify; there are: accept, also, allow, deny, default, encoded_slash, max_body, resource", h.Val())
 		}
 	}
 	switch {
@@ -142,6 +143,7 @@ func checkProxy(h httpcaddyfile.Helper, d *caddyfile.Dispenser, name string) err
 //	}
 func parseProxyDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next() // the directive
+	mount := pathBefore(h)
 	matcher, err := h.ExtractMatcherSet()
 	if err != nil {
 		return nil, err
@@ -156,10 +158,11 @@ func parseProxyDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, e
 	}
 	h.Delete()
 	h.Reset()
-	v := &verify.Handler{Proxy: name, Unwatched: true}
+	v := &verify.Handler{Proxy: name, Mount: mount, Unwatched: true}
 	x := &inject.Handler{Proxy: name, Deferred: true}
 	// Caddy keeps the health of upstreams by this text, so it is another for each proxy
-	return forward(h, matcher, v, x, "{rr.upstream."+name+"}", h.NewFromNextSegment())
+	values, err := forward(h, matcher, v, x, "{rr.upstream."+name+"}", h.NewFromNextSegment())
+	return withMetadata(h, values, err, mount, name)
 }
 
 // parseGatewayDirective reads the directive rr_gateway: every proxy at <prefix>/<name>/….
@@ -205,8 +208,12 @@ func parseGatewayDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue,
 		return nil, d.Err("rr_gateway with a named matcher needs `prefix <path>`: what the path has before the proxy's name (`prefix /` for nothing)")
 	}
 	d.Reset()
-	return forward(h, matcher, &verify.Handler{Gateway: &verify.Gateway{Prefix: strings.TrimSuffix(prefix, "/")}, Unwatched: true},
+	values, err := forward(h, matcher, &verify.Handler{Gateway: &verify.Gateway{Prefix: strings.TrimSuffix(prefix, "/")}, Unwatched: true},
 		&inject.Handler{Gateway: true, Deferred: true}, gatewayDial, d)
+	if matcher == nil {
+		prefix = "" // the gateway sees every request
+	}
+	return withMetadata(h, values, err, strings.TrimSuffix(prefix, "/"), "")
 }
 
 // gatewayDial is the upstream of a gateway: that of whichever proxy the request is for.

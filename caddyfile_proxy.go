@@ -94,6 +94,7 @@ func parseTransport(d *caddyfile.Dispenser, t *inject.TargetSpec) error {
 //		default allow|deny
 //		encoded_slash keep
 //		max_body <size>
+//		resource <url>|off
 //		inactive
 //	}
 func (a *App) parseProxy(d *caddyfile.Dispenser) error {
@@ -146,7 +147,7 @@ func parseProxyOption(d *caddyfile.Dispenser, p *Proxy) error {
 	}
 	known, err := parseSpec(d, &p.Spec)
 	if err == nil && !known {
-		err = d.Errf("unrecognized option %q of proxy; there are: accept, also, target, present, allow, deny, default, encoded_slash, max_body, inactive", d.Val())
+		err = d.Errf("unrecognized option %q of proxy; there are: accept, also, target, present, allow, deny, default, encoded_slash, max_body, resource, inactive", d.Val())
 	}
 	return err
 }
@@ -199,6 +200,8 @@ func parseSpec(d *caddyfile.Dispenser, s *verify.Spec) (known bool, err error) {
 			return true, d.Errf("max_body %q is not a size up to 1GiB, such as %s", size, strconv.Quote("1MiB"))
 		}
 		s.MaxBody = int64(n)
+	case "resource":
+		return true, once(d, &s.Resource)
 	default:
 		return false, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/caddy-rr/caddy-rr/inject"
+	"github.com/caddy-rr/caddy-rr/internal/host"
 	"github.com/caddy-rr/caddy-rr/verify"
 )
 
@@ -30,8 +31,12 @@ func (a *App) VerifySettings() verify.Settings {
 	if a.Throttle != nil {
 		s.Throttle = *a.Throttle
 	}
+	s.Egress = a.Egress
 	return s
 }
+
+// StartWith implements verify.Host.
+func (a *App) StartWith(l *host.Loader) { a.inline = append(a.inline, l) }
 
 // InjectGate implements inject.Host.
 func (a *App) InjectGate(proxy string) (*inject.Gate, error) {

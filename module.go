@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -53,6 +54,10 @@ type App struct {
 	Errors string `json:"errors,omitempty"`
 	// Bounds failed authentications per client address.
 	Throttle *verify.Throttle `json:"throttle,omitempty"`
+	// Address ranges (CIDR) that the gateway may reach in any case when it fetches keys or
+	// asks an issuer: by default link-local and metadata addresses are closed to it, and
+	// private ones where an issuer's document, not this configuration, names the host.
+	Egress []netip.Prefix `json:"egress,omitempty"`
 
 	log         *zap.Logger
 	loader      *host.Loader
@@ -62,6 +67,7 @@ type App struct {
 	verifyGates map[string]*verify.Gate
 	injectGates map[string]*inject.Gate
 	opened      []*verify.Gate
+	inline      []*host.Loader // of handlers, which cannot know when the configuration starts
 	provisioned bool
 }
 
@@ -105,6 +111,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) (err error) {
 	a.log = ctx.Logger()
 	a.loader = host.NewLoader(ctx, a.log)
+	a.loader.AllowEgress(a.Egress)
 	if err := registerMetrics(ctx); err != nil {
 		return err
 	}
@@ -257,8 +264,14 @@ func (a *App) refresh() {
 	exchange.Streams.Sweep()
 }
 
-// Start implements caddy.App. Everything is ready after Provision.
-func (a *App) Start() error { return nil }
+// Start begins what goes on in the background: issuers' keys are fetched from now on.
+func (a *App) Start() error {
+	a.loader.Start()
+	for _, l := range a.inline {
+		l.Start()
+	}
+	return nil
+}
 
 // Stop implements caddy.App. Old requests may still be inside; Cleanup releases.
 func (a *App) Stop() error { return nil }

@@ -26,6 +26,7 @@ type Gate struct {
 	plain, rejected []string // challenges without and with a refused credential
 	now             func() time.Time
 	series          *metrics.Proxy
+	resource        *resource // nil if no issuer can be named
 }
 
 // Open puts the gate in force: its series count and its callers' streams are watched.
@@ -122,7 +123,7 @@ func (g *Gate) verify(r *http.Request, x *exchange.Exchange, now time.Time, adm 
 	}
 	claims := c.identity.Claims
 	entries, expires := c.entry.alone[:], c.expires()
-	var prints [][32]byte
+	var more []exchange.Evidence
 	for _, also := range g.also {
 		extra, err := also.recognise(r, adm, now)
 		if errors.Is(err, ErrAbsent) {
@@ -131,14 +132,14 @@ func (g *Gate) verify(r *http.Request, x *exchange.Exchange, now time.Time, adm 
 		if err != nil {
 			return nil, fmt.Errorf("also: %w", err)
 		}
-		claims, prints = join(claims, extra), append(prints, extra.print)
+		claims, more = join(claims, extra), append(more, extra.evidence())
 		entries = append(slices.Clip(entries), extra.entry)
 		if e := extra.expires(); !e.IsZero() && (expires.IsZero() || e.Before(expires)) {
 			expires = e
 		}
 	}
 	x.Credential, x.ID, x.Claims = c.entry.label, c.identity.ID, claims
-	x.Proof, x.Expires = exchange.Proof{Main: c.print, Also: prints}, expires
+	x.Proof, x.Expires = exchange.Proof{Main: c.evidence(), Also: more}, expires
 	if x.ID == "" {
 		x.ID = c.entry.label
 	}

@@ -24,6 +24,7 @@ type directory map[string]*Credential
 func (d directory) VerifyGate(string) (*Gate, error) { return nil, errors.New("no proxies here") }
 func (d directory) VerifyGates() map[string]*Gate    { return nil }
 func (d directory) VerifySettings() Settings         { return Settings{} }
+func (d directory) StartWith(*host.Loader)           {}
 func (d directory) ProxyCredential(name string) (*Credential, error) {
 	if c := d[name]; c != nil {
 		return c, nil

@@ -27,6 +27,7 @@ type gateway struct {
 	sorted          []*Gate
 	plain, rejected []string
 	slots           slots // of all gates together
+	resource        *resource
 	seed            maphash.Seed
 }
 
@@ -47,6 +48,7 @@ func newGateway(c *Gateway, gates map[string]*Gate) (*gateway, error) {
 		gw.sorted = append(gw.sorted, g)
 		gw.plain = union(gw.plain, g.plain)
 		gw.rejected = union(gw.rejected, g.rejected)
+		gw.resource = gw.resource.join(g.resource)
 		for _, x := range g.main.slots.list {
 			gw.slots.add([]Carrier{{In: x.in, Name: x.name}})
 		}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-rr/caddy-rr/internal/exchange"
 )
 
 // group is a list of verifiers of which one has to recognise the caller, and the places
@@ -36,12 +38,18 @@ type place struct {
 	prefix string
 }
 
-func (gr *group) holds(print digest, now time.Time) bool {
-	if x, ok := (*gr.index.Load())[print]; ok {
+// holds reports whether some verifier would still recognise the caller.
+func (gr *group) holds(e exchange.Evidence, now time.Time) bool {
+	if x, ok := (*gr.index.Load())[e.Print]; ok {
 		return !x.entry.expired(now) && !x.opaque.expired()
 	}
-	i := slices.IndexFunc(gr.others, func(a *accepted) bool { return a.fingerprint() == print })
-	return i >= 0 && !gr.others[i].expired(now)
+	return slices.ContainsFunc(gr.others, func(a *accepted) bool {
+		if s, ok := a.verifier.(Standing); ok {
+			id, known := identityOf(e)
+			return known && !a.expired(now) && s.Stands(id)
+		}
+		return a.fingerprint() == e.Print && !a.expired(now)
+	})
 }
 
 // finish collects the slots and builds the index.
@@ -67,6 +75,11 @@ func (gr *group) finish(where string) error {
 		}
 		if b, ok := a.verifier.(*Basic); ok {
 			gr.basics = append(gr.basics, b)
+		}
+		if v, ok := a.verifier.(Accompanied); ok {
+			for _, name := range v.Headers() {
+				gr.slots.companions = append(gr.slots.companions, http.CanonicalHeaderKey(name))
+			}
 		}
 		gr.others = append(gr.others, a)
 	}
@@ -103,6 +116,28 @@ type caller struct {
 	entry    *accepted
 	identity Identity
 	print    digest
+}
+
+// evidence is what later tells whether the caller would still be recognised.
+func (c caller) evidence() exchange.Evidence {
+	e := exchange.Evidence{Print: c.print}
+	if c.identity.token != nil { // which saves an allocation on every request
+		e.Caller = c.identity.token
+	} else if _, ok := c.entry.verifier.(Standing); ok {
+		id := c.identity
+		e.Caller = &id
+	}
+	return e
+}
+
+func identityOf(e exchange.Evidence) (Identity, bool) {
+	switch c := e.Caller.(type) {
+	case *verified:
+		return c.identity(), true
+	case *Identity:
+		return *c, true
+	}
+	return Identity{}, false
 }
 
 // expires is when the proof ends: the identity's own end or the credential's.
@@ -164,19 +199,25 @@ func (gr *group) lookUp(present []found, now time.Time) (caller, error) {
 // askOthers asks the verifiers that are not in the index, in order.
 func (gr *group) askOthers(r *http.Request, present bool, reason error, adm admission, now time.Time) (caller, error) {
 	hashed := false
+	var last lastToken
 	for _, a := range gr.others {
 		if _, anonymous := a.verifier.(*None); anonymous && present {
 			continue
 		}
-		id, err := ask(a.verifier, r, adm)
+		id, err := ask(a.verifier, r, &last, adm)
+		var lacking *InsufficientScope
 		switch {
 		case err == nil && a.expired(now):
 			reason = fmt.Errorf("%w: %s: %w", ErrRejected, a.label, errExpired)
 		case err == nil:
 			return caller{a, id, a.fingerprint()}, nil
 		case errors.Is(err, ErrAbsent):
+		case errors.As(err, &lacking):
+			reason = err
 		case errors.Is(err, ErrRejected):
-			reason = fmt.Errorf("%s: %w", a.label, err)
+			if !errors.As(reason, new(Challenged)) { // which tells the caller more
+				reason = fmt.Errorf("%s: %w", a.label, err)
+			}
 			if b, ok := a.verifier.(*Basic); ok && comparerOf(b.password.Get()) != nil {
 				hashed = hashed || !errors.Is(err, errOtherUser)
 			}
@@ -217,7 +258,10 @@ func (gr *group) decoy(r *http.Request, adm admission) error {
 	return nil
 }
 
-func ask(v Verifier, r *http.Request, adm admission) (Identity, error) {
+func ask(v Verifier, r *http.Request, last *lastToken, adm admission) (Identity, error) {
+	if j, ok := v.(*JWTVerify); ok { // which takes a token apart once for all its kind
+		return j.verify(r, last, adm.begin)
+	}
 	c, ok := v.(Costly)
 	if !ok {
 		return v.Verify(r)

@@ -3,8 +3,10 @@ package verify
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -31,6 +33,9 @@ type Handler struct {
 	Proxy string `json:"proxy,omitempty"`
 	// Find the proxy by the first segment of the path, for all proxies of the rr app.
 	Gateway *Gateway `json:"gateway,omitempty"`
+	// The path below which the handler is reached, if nothing takes it off before, such
+	// as /stripe. The metadata for OAuth clients (RFC 9728) is named with it.
+	Mount string `json:"mount,omitempty"`
 	// Leave it to the transport rr to end the streams of callers who lose access.
 	// rr_proxy and rr_gateway say so, since nothing else follows there.
 	Unwatched bool `json:"unwatched,omitempty"`
@@ -67,7 +72,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	} else if h.settings.Answers, err = exchange.NewAnswers("", false); err != nil {
 		return err
 	}
-	inline := len(h.AcceptRaw)+len(h.AlsoRaw)+len(h.Rules) > 0 || h.Default != "" || h.EncodedSlash != "" || h.MaxBody != 0
+	inline := len(h.AcceptRaw)+len(h.AlsoRaw)+len(h.Rules) > 0 || h.Default != "" || h.EncodedSlash != "" || h.MaxBody != 0 || h.Resource != ""
 	switch {
 	case h.Gateway != nil && (h.Proxy != "" || inline), h.Proxy != "" && inline:
 		return errors.New("rr_verify takes the name of a proxy, or its own accept and rules, or is a gateway; not several of these")
@@ -102,9 +107,15 @@ func (h *Handler) checkLogs(ctx caddy.Context) {
 
 func (h *Handler) provisionInline(ctx caddy.Context, app Host) error {
 	l := host.NewLoader(ctx, h.log)
+	l.AllowEgress(h.settings.Egress)
 	gate, err := NewGate(l, "", "rr_verify", &h.Spec, app)
 	if err != nil {
 		return err
+	}
+	if l.Starting() {
+		if err := startWithApp(ctx, app, l); err != nil {
+			return err
+		}
 	}
 	if reg := ctx.GetMetricsRegistry(); reg != nil { // without an rr app nobody else does
 		if err := metrics.Register(reg); err != nil {
@@ -115,6 +126,23 @@ func (h *Handler) provisionInline(ctx caddy.Context, app Host) error {
 	h.gate, h.own = gate, true
 	l.OnChange(h.refresh)
 	l.Watch()
+	return nil
+}
+
+// startWithApp has the app start the loader: handlers are not told when they come into
+// force, apps are. A configuration without the app gets an empty one for that.
+func startWithApp(ctx caddy.Context, app Host, l *host.Loader) error {
+	if app == nil {
+		module, err := ctx.App("rr")
+		if err != nil {
+			return err
+		}
+		var ok bool
+		if app, ok = module.(Host); !ok {
+			return fmt.Errorf("the app rr is a %T, which is not rr's", module)
+		}
+	}
+	app.StartWith(l)
 	return nil
 }
 
@@ -136,7 +164,12 @@ func (h *Handler) Cleanup() error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	start := time.Now()
+	if strings.Contains(r.URL.Path, WellKnown) {
+		if done, err := h.metadata().serve(w, r); done {
+			return err
+		}
+	}
+	start, received := time.Now(), r.URL.Path
 	x, outermost := exchange.Begin(r.Context())
 	x.Answers = h.settings.Answers
 	if outermost {
@@ -156,6 +189,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		gate.series.Verified(time.Since(start))
 	}
 	if ref != nil {
+		ref.Challenges = h.advertise(r, h.metadata(), received, ref.Challenges)
 		return h.refuse(w, r, x, gate, ref)
 	}
 	x.Decision = exchange.CodeGranted
@@ -256,6 +290,12 @@ func (h *Handler) admit(g *Gate, r *http.Request, x *exchange.Exchange, now time
 // any of its proxies would read.
 func (h *Handler) refusalFor(g *Gate, r *http.Request, err error, presented bool) *exchange.Refusal {
 	ref := refusalOf(err)
+	if ref.Challenges != nil { // the error's own
+		if errors.Is(err, ErrRejected) && !errors.Is(err, errCounted) {
+			h.settings.Throttle.fail(failed, clientIP(r), g.now())
+		}
+		return ref
+	}
 	switch {
 	case errors.Is(err, ErrAbsent):
 		ref.Challenges = g.plain
@@ -276,7 +316,21 @@ func (h *Handler) refusalFor(g *Gate, r *http.Request, err error, presented bool
 
 // refusalOf maps why a caller was not recognised to what the caller sees.
 func refusalOf(err error) *exchange.Refusal {
+	var own Challenged
 	switch {
+	case errors.As(err, &own):
+		status := http.StatusForbidden // recognised, but with too little
+		if errors.Is(err, ErrRejected) {
+			status = http.StatusUnauthorized
+		}
+		ref := exchange.Refuse(status, exchange.CodeDenied, err)
+		ref.Challenges = []string{own.Challenge()}
+		if h, ok := own.(interface{ ResponseHeader() (name, value string) }); ok {
+			if name, value := h.ResponseHeader(); value != "" {
+				ref.Header = http.Header{name: {value}}
+			}
+		}
+		return ref
 	case errors.Is(err, ErrAbsent), errors.Is(err, ErrRejected):
 		return exchange.Refuse(http.StatusUnauthorized, exchange.CodeDenied, err)
 	case errors.Is(err, ErrCostly):

@@ -22,7 +22,10 @@ type slot struct {
 type slots struct {
 	list  []slot
 	query bool // any of them in the query
-	// names of headers that are removed: the carriers' and the standard ones
+	// names of headers that come with credentials
+	companions []string
+	// names of headers that are removed: the carriers', their companions and the
+	// standard ones
 	headers []string
 	folded  map[string]bool
 }
@@ -70,6 +73,11 @@ func (s *slots) finish() {
 	for _, x := range s.list {
 		if x.in == InHeader && !slices.Contains(s.headers, x.name) {
 			s.headers = append(s.headers, x.name)
+		}
+	}
+	for _, name := range s.companions {
+		if !slices.Contains(s.headers, name) {
+			s.headers = append(s.headers, name)
 		}
 	}
 	s.folded = make(map[string]bool, len(s.headers))

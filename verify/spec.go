@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
+	"net/url"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -32,6 +34,10 @@ type Spec struct {
 	// "keep" lets %2F through inside path segments; rules then judge the escaped path.
 	// Default: paths with encoded slashes are refused.
 	EncodedSlash string `json:"encoded_slash,omitempty"`
+	// The URL by which OAuth clients know the proxy, its resource identifier (RFC 9728),
+	// in the metadata that leads them to the issuer. "off": there is no metadata.
+	// Default: the URL that they asked, as far as it leads to the proxy.
+	Resource string `json:"resource,omitempty"`
 	// The largest body, in bytes, that body rules look into. Larger ones cannot be
 	// judged and are refused. Default: 1 MiB.
 	MaxBody int64 `json:"max_body,omitempty"`
@@ -55,6 +61,8 @@ type Credential struct {
 type Settings struct {
 	Answers  *exchange.Answers
 	Throttle Throttle
+	// Egress are addresses that may be reached in any case to fetch keys.
+	Egress []netip.Prefix
 }
 
 // Host is the rr app, as far as the caller's side needs it.
@@ -67,6 +75,8 @@ type Host interface {
 	ProxyCredential(name string) (*Credential, error)
 	// VerifySettings returns the options.
 	VerifySettings() Settings
+	// StartWith has the loader of an inline handler started with the app.
+	StartWith(l *host.Loader)
 }
 
 // Provision loads the credential's verifier and compiles its rules.
@@ -140,8 +150,12 @@ func NewGate(l *host.Loader, name, place string, s *Spec, h Host) (*Gate, error)
 	if err := g.finish(place); err != nil {
 		return nil, err
 	}
+	if err := g.describe(s.Resource); err != nil {
+		return nil, fmt.Errorf("%s: resource: %w", place, err)
+	}
 	for _, gr := range g.groups() {
 		l.Hide(redact.Header, gr.slots.names(InHeader)...)
+		l.Hide(redact.Header, gr.slots.companions...)
 		l.Hide(redact.Query, gr.slots.names(InQuery)...)
 		l.Hide(redact.Cookie, gr.slots.names(InCookie)...)
 	}
@@ -150,6 +164,24 @@ func NewGate(l *host.Loader, name, place string, s *Spec, h Host) (*Gate, error)
 		g.label = name
 	}
 	return g, nil
+}
+
+// describe takes the resource identifier for the metadata.
+func (g *Gate) describe(id string) error {
+	switch {
+	case id == "off":
+		g.resource = nil
+	case id == "":
+	case g.resource == nil:
+		return errors.New("nothing that is accepted has an issuer that clients could be led to")
+	default:
+		u, err := url.Parse(id)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Fragment != "" || u.User != nil {
+			return fmt.Errorf("%q is not a URL without fragment, such as https://gateway.example.com/api", id)
+		}
+		g.resource.Resource = id
+	}
+	return nil
 }
 
 // finish builds the groups' indexes and slots.
@@ -170,6 +202,7 @@ func (g *Gate) finish(place string) error {
 		groups = append(groups, also)
 	}
 	g.challenges()
+	g.resource = resourceOf(g.main.entries)
 	return nil
 }
 

@@ -29,6 +29,9 @@ type Identity struct {
 	// Expires is when the proof ends by itself; zero means never. Streams that are open
 	// then are closed.
 	Expires time.Time
+
+	// token is what jwt_verify remembers of the token
+	token *verified
 }
 
 var (
@@ -72,6 +75,53 @@ type Costly interface {
 type Fingerprinting interface {
 	// Fingerprint is a text that changes with the secret. It stays in memory, hashed.
 	Fingerprint() string
+}
+
+// Standing is implemented by verifiers whose callers can lose access one by one: a token
+// is revoked, a key is withdrawn. It takes the place of Fingerprinting.
+type Standing interface {
+	// Stands reports whether a caller that was recognised before would still be. It is
+	// asked about open streams after every change, also about callers whom another
+	// verifier or an earlier configuration recognised, and must be quick.
+	Stands(id Identity) bool
+}
+
+// Accompanied is implemented by verifiers whose credential has other headers with it,
+// such as a proof of possession. They are removed with the credential.
+type Accompanied interface {
+	// Headers are the names of the other headers.
+	Headers() []string
+}
+
+// InsufficientScope is the error for callers that are recognised but whose token has not
+// the scopes that are needed: 403, and a challenge that names them (RFC 6750 section 3.1).
+type InsufficientScope struct {
+	// Scope is what is needed, separated by spaces.
+	Scope string
+	// Scheme is how the token was presented. Default: Bearer.
+	Scheme string
+}
+
+// Error implements error.
+func (e *InsufficientScope) Error() string {
+	return "the token has not the scope that is needed: " + e.Scope
+}
+
+// Challenge is for WWW-Authenticate.
+func (e *InsufficientScope) Challenge() string {
+	scheme := e.Scheme
+	if scheme == "" {
+		scheme = "Bearer"
+	}
+	return scheme + ` realm="` + Realm + `", error="insufficient_scope", scope="` + e.Scope + `"`
+}
+
+// Challenged is implemented by errors that know a challenge better than the verifier's
+// own, such as one with a nonce to use.
+type Challenged interface {
+	error
+	// Challenge is for WWW-Authenticate.
+	Challenge() string
 }
 
 // Challenging is implemented by verifiers that have a scheme for WWW-Authenticate

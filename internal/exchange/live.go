@@ -11,15 +11,23 @@ import (
 type Holder interface {
 	// Name is the proxy's name; all inline gates share the empty one.
 	Name() string
-	// Holds reports whether what the caller proved itself with, tell-tale by its
-	// fingerprints, would still be let in.
+	// Holds reports whether what the caller proved itself with would still be let in.
 	Holds(proof Proof) bool
 }
 
-// Proof are the fingerprints of the credentials that recognised a caller.
+// Proof is what a caller proved itself with.
 type Proof struct {
-	Main [32]byte
-	Also [][32]byte // of what must hold too, in order
+	Main Evidence
+	Also []Evidence // of what must hold too, in order
+}
+
+// Evidence is one credential that recognised a caller.
+type Evidence struct {
+	// Print is the fingerprint of the credential.
+	Print [32]byte
+	// Caller is who it was, for verifiers whose callers lose access one by one; only
+	// package verify reads it.
+	Caller any
 }
 
 // Live knows the gates in force and the streams that were opened through them, so that

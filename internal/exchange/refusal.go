@@ -3,6 +3,7 @@ package exchange
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -56,6 +57,7 @@ type Refusal struct {
 	Code       string
 	RetryAfter time.Duration // rounded up to seconds; 0 = no Retry-After
 	Challenges []string      // WWW-Authenticate, one field each
+	Header     http.Header   // more response headers
 	Reason     error         // for the log; holds no secret
 }
 
@@ -135,6 +137,7 @@ func (a *Answers) SetHeaders(h http.Header, r *Refusal) {
 	if len(r.Challenges) > 0 {
 		h["Www-Authenticate"] = r.Challenges
 	}
+	maps.Copy(h, r.Header)
 	if r.RetryAfter > 0 {
 		seconds := int64((r.RetryAfter + time.Second - 1) / time.Second)
 		h["Retry-After"] = []string{strconv.FormatInt(seconds, 10)}

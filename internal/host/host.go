@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -28,8 +29,11 @@ type Loader struct {
 	secrets *secret.Expander
 	place   string
 
+	egress []netip.Prefix
+
 	mu       sync.Mutex
 	releases []func()
+	starts   []func()
 	unheld   bool
 }
 
@@ -38,7 +42,8 @@ type Loader struct {
 func NewLoader(ctx caddy.Context, log *zap.Logger) *Loader {
 	l := &Loader{log: log}
 	l.secrets = &secret.Expander{Literal: l.literal, Report: l.report, Resolved: l.hideSecret}
-	l.ctx = ctx.WithValue(l.secrets.Key())
+	ctx = ctx.WithValue(l.secrets.Key())
+	l.ctx = ctx.WithValue(loaderKey{}, l)
 	// requests of the old configuration may go on, and be logged, for long
 	context.AfterFunc(ctx, l.end)
 	return l

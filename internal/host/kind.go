@@ -27,7 +27,20 @@ func Split(raw json.RawMessage) (name string, rest json.RawMessage, err error) {
 	}
 	delete(fields, "kind")
 	rest, err = json.Marshal(fields)
-	return name, rest, err
+	return Kind(name), rest, err
+}
+
+// aliases are the names that the hosted product's API has for kinds.
+var aliases = map[string]string{
+	"apiKey": "key", "basicAuth": "basic", "jwtVerify": "jwt_verify", "customToken": "custom_token",
+}
+
+// Kind is a kind's own name; some have another one in the hosted product's API.
+func Kind(name string) string {
+	if own, ok := aliases[name]; ok {
+		return own
+	}
+	return name
 }
 
 // Reference returns the credential name that the object refers to, if it is a reference.
