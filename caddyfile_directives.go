@@ -158,6 +158,9 @@ func parseProxyDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, e
 	}
 	h.Delete()
 	h.Reset()
+	if !hasIssuer(declared(h), name) {
+		mount = ""
+	}
 	v := &verify.Handler{Proxy: name, Mount: mount, Unwatched: true}
 	x := &inject.Handler{Proxy: name, Deferred: true}
 	// Caddy keeps the health of upstreams by this text, so it is another for each proxy

@@ -57,7 +57,7 @@ func pathBefore(h httpcaddyfile.Helper) string {
 // withMetadata adds the route of the metadata, where the path matcher of the directive
 // would keep it out, and only if there is an issuer to name.
 func withMetadata(h httpcaddyfile.Helper, values []httpcaddyfile.ConfigValue, err error, mount, proxy string) ([]httpcaddyfile.ConfigValue, error) {
-	if err != nil || mount == "" || !hasIssuer(declared(h), proxy) {
+	if err != nil || mount == "" || proxy == "" && !hasIssuer(declared(h), proxy) {
 		return values, err
 	}
 	path := verify.WellKnown + mount

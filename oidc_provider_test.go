@@ -54,10 +54,17 @@ func startProvider(t *testing.T, env ...string) *idp.External {
 
 func bearer(token string) string { return "Authorization: Bearer " + token }
 
-// waitKeys waits until the gateway, which fetches keys after it has started, accepts.
+// waitKeys waits until the gateway accepts a token: it fetches keys after it has started,
+// and waits longer after each failure, so this is more patient than rrtest.Eventually.
 func waitKeys(t *testing.T, g *gateway, token string) {
 	t.Helper()
-	rrtest.Eventually(t, "the gateway has the provider's keys", func() bool { return g.get("/", bearer(token)).Status == 200 })
+	var a answer
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if a = g.get("/", bearer(token)); a.Status == 200 {
+			return
+		}
+	}
+	t.Fatalf("the gateway has no keys of the provider; it answers %d %q", a.Status, a.code())
 }
 
 func TestProviderTokens(t *testing.T) {
@@ -233,7 +240,7 @@ func TestProviderIsDown(t *testing.T) {
 	g.get("/", bearer(tokens[0])).want(t, 200, "proxy-access-granted")
 
 	stop()
-	stop = p.serve(g.addr)
+	stop = p.serve(g.addr) // with the keys of its storage
 	for _, token := range tokens {
 		g.get("/", bearer(token)).want(t, 200, "proxy-access-granted")
 	}
