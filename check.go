@@ -21,6 +21,7 @@ func (a *App) Check(proxy string, r *http.Request) (cli.Report, error) {
 	if err != nil {
 		return cli.Report{}, err
 	}
+	a.loader.Start() // which has issuers' keys fetched, as the gateway would
 	repl := caddy.NewReplacer()
 	r = caddyhttp.PrepareRequest(r, repl, nil, &caddyhttp.Server{})
 	x, _ := exchange.Begin(r.Context())

@@ -23,7 +23,7 @@ check() {
 	echo "$1: formatted, adapts, valid"
 }
 
-files=$(find examples \( -name node_modules \) -prune -o \( -name 'Caddyfile*' -o -name '*.caddyfile' \) -type f -print | sort)
+files=$(find examples \( -name node_modules \) -prune -o \( -name 'Caddyfile*' -o -iname '*.caddyfile' \) -type f -print | sort)
 [ -n "$files" ] || { echo "no Caddyfile under examples/" >&2; exit 1; }
 for file in $files; do
 	check "$file"

@@ -1,13 +1,13 @@
 #!/bin/sh
 # Install what the tests need outside Go: a C compiler (the race detector), curl,
-# node for the examples that call the gateway with an npm package, and those
-# packages. Changes the system only as root, where apt is, and only for what is
-# missing. What cannot be installed is said; the tests that need it then fail, or
-# are skipped with RR_REQUIRE_EXTERNAL=0.
+# node for the npm packages that call the gateway (examples/) or that it calls
+# (testdata/), and those packages. Changes the system only as root, where apt is,
+# and only for what is missing. What cannot be installed is said; the tests that
+# need it then fail, or are skipped with RR_REQUIRE_EXTERNAL=0.
 set -eu
 cd "$(dirname "$0")/.."
 
-packages=$(find examples -name node_modules -prune -o -name package.json -print 2>/dev/null | sort)
+packages=$(find examples testdata -name node_modules -prune -o -name package.json -print 2>/dev/null | sort)
 
 missing=
 need() { # need COMMAND DEBIAN-PACKAGE

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"encoding/json"
-	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -148,7 +147,8 @@ func jsonTextOrObject(text string) json.RawMessage {
 	if trimmed := strings.TrimSpace(text); !secret.IsPlaceholder(trimmed) && json.Valid([]byte(trimmed)) {
 		return json.RawMessage(trimmed)
 	}
-	return json.RawMessage(strconv.Quote(text))
+	b, _ := json.Marshal(text) // a text always is
+	return b
 }
 
 func (j *JWTVerify) unmarshalLeeway(d *caddyfile.Dispenser) error {

@@ -176,13 +176,12 @@ func (s *sharedSource) headers() http.Header {
 
 // remoteKeys finds or makes the source. It starts when the configuration is in force.
 func (j *JWTVerify) remoteKeys(ctx caddy.Context) (keyring, error) {
-	for _, u := range []string{j.JWKSURL, j.Issuer} {
-		if u == "" || u == j.Issuer && j.JWKSURL != "" { // which is only compared then
-			continue
-		}
-		if _, err := fetch.CheckURL(u); err != nil {
-			return nil, fmt.Errorf("%q: %w", u, err)
-		}
+	where := j.JWKSURL
+	if where == "" { // else the issuer is a name, to be compared
+		where = j.Issuer
+	}
+	if _, err := fetch.CheckURL(where); err != nil {
+		return nil, fmt.Errorf("%q: %w", where, err)
 	}
 	c, err := j.KeyFetching.config()
 	if err != nil {

@@ -214,7 +214,10 @@ func (j *JWTVerify) prepareAlgorithms() error {
 			j.algs = []string{"HS256"}
 		}
 	}
-	for _, alg := range j.algs {
+	j.algs = slices.Clone(j.algs)
+	for i, alg := range j.algs {
+		alg = jose.NormalAlgorithm(alg)
+		j.algs[i] = alg
 		if err := jose.CheckAlgorithm(alg); err != nil {
 			return fmt.Errorf("algorithms: %w", err)
 		}

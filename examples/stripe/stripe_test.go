@@ -79,7 +79,28 @@ func TestStripeSDK(t *testing.T) {
 		}
 	})
 
+	t.Run("a caller with a token of the issuer needs no key", func(t *testing.T) {
+		token := w.issuer.token(t, "https://payments.internal", "payments")
+		c, err := sdk(w.gateway, token).V1Customers.Create(t.Context(), &stripe.CustomerCreateParams{Name: stripe.String("Grace")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := w.last(t); !strings.HasPrefix(c.ID, "cus_") || got.form.Get("name") != "Grace" {
+			t.Errorf("customer %s; the vendor got %+v", c.ID, got)
+		}
+		if strings.Contains(w.log.String(), token) {
+			t.Error("the token is in the gateway's log")
+		}
+	})
+
 	before := w.count()
+	t.Run("a token for somebody else, or without the scope, is not accepted", func(t *testing.T) {
+		other := w.issuer.token(t, "https://warehouse.internal", "payments")
+		_, err := sdk(w.gateway, other).V1Customers.Retrieve(t.Context(), "cus_1", nil)
+		refused(t, err, `"status":401`)
+		_, err = sdk(w.gateway, w.issuer.token(t, "https://payments.internal", "reports")).V1Customers.Retrieve(t.Context(), "cus_1", nil)
+		refused(t, err, `"status":403`)
+	})
 	t.Run("what no rule allows stays with the gateway", func(t *testing.T) {
 		_, err := client.V1Refunds.Create(t.Context(), &stripe.RefundCreateParams{Charge: stripe.String("ch_1")})
 		refused(t, err, `"status":403`)

@@ -23,6 +23,7 @@ import (
 type world struct {
 	gateway, mock string // base addresses
 	key           string // of the caller
+	issuer        *issuer
 	log           *output
 
 	mu  sync.Mutex
@@ -48,7 +49,7 @@ func start(t *testing.T) *world {
 	if _, err := os.Stat(filepath.Join(bin, "stripe-mock")); err != nil {
 		command(t, top, []string{"GOBIN=" + bin}, "go", "install", "github.com/stripe/stripe-mock@v0.203.0")
 	}
-	w := &world{key: newKey(t, top)}
+	w := &world{key: newKey(t, top), issuer: newIssuer(t)}
 
 	mockAddr := freeAddr(t)
 	w.mock = "http://" + mockAddr
@@ -61,7 +62,7 @@ func start(t *testing.T) *world {
 	_, port, _ := net.SplitHostPort(addr)
 	w.log = run(t, w.gateway, []string{
 		"RR_PORT=" + port, "STRIPE_PORT=" + recorder.URL[strings.LastIndexByte(recorder.URL, ':')+1:],
-		"BILLING_KEY=" + w.key, "STRIPE_KEY=" + vendorKey,
+		"BILLING_KEY=" + w.key, "STRIPE_KEY=" + vendorKey, "ISSUER=" + w.issuer.url,
 	}, filepath.Join(bin, "caddy"), "run", "--config", "Caddyfile")
 	return w
 }

@@ -41,6 +41,15 @@ func onCurve(bits int) func(any) bool {
 	}
 }
 
+// NormalAlgorithm is the one name that an algorithm has here: RFC 9864 calls the only
+// EdDSA there is here Ed25519.
+func NormalAlgorithm(alg string) string {
+	if alg == "Ed25519" {
+		return "EdDSA"
+	}
+	return alg
+}
+
 // CheckAlgorithm refuses names that are not algorithms; they are compared exactly.
 func CheckAlgorithm(alg string) error {
 	if _, ok := algorithms[alg]; ok {

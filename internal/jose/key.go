@@ -117,7 +117,7 @@ func ParseJWK(member map[string]any) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := NewKey(public, s["kid"], normalAlg(s["alg"]))
+	k, err := NewKey(public, s["kid"], NormalAlgorithm(s["alg"]))
 	if err != nil {
 		return nil, err
 	}
@@ -125,15 +125,6 @@ func ParseJWK(member map[string]any) (*Key, error) {
 		return nil, fmt.Errorf("alg %.20q does not go with a key of its type", k.Alg)
 	}
 	return k, nil
-}
-
-// normalAlg is the name that is used here of the algorithm that a JWK has: Ed25519 is RFC
-// 9864's for the only EdDSA there is here.
-func normalAlg(alg string) string {
-	if alg == "Ed25519" {
-		return "EdDSA"
-	}
-	return alg
 }
 
 // coordinates are the sizes of x and y in bytes: always the full ones (RFC 7518 section

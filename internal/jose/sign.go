@@ -72,7 +72,7 @@ func parsePrivateJWK(data []byte, alg, kid string) (*Signer, error) {
 		return nil, errors.New("the members of the JWK do not make a private key")
 	}
 	if alg == "" {
-		alg = normalAlg(s["alg"])
+		alg = NormalAlgorithm(s["alg"])
 	}
 	if kid == "" {
 		kid = s["kid"]

@@ -36,8 +36,8 @@ type Token struct {
 // Header is what is read of a token's protected header (RFC 7515 section 4.1). Members
 // that bring their own key (jku, x5u, x5c) are never read.
 type Header struct {
-	// Alg is what the token says it was signed with. It has to be held against what is
-	// allowed.
+	// Alg is what the token says it was signed with, as NormalAlgorithm has it. It has to
+	// be held against what is allowed.
 	Alg string
 	// Kid names the key, if HasKid.
 	Kid    string
@@ -147,8 +147,8 @@ func readHeader(head map[string]any) (h Header, err error) {
 			return h, fmt.Errorf("%s is not supported", name)
 		}
 	}
-	h.Alg, _ = head["alg"].(string)
-	if h.Alg == "" {
+	alg, _ := head["alg"].(string)
+	if h.Alg = NormalAlgorithm(alg); h.Alg == "" {
 		return h, errors.New("alg is missing")
 	}
 	if h.Kid, h.HasKid = head["kid"].(string); len(h.Kid) > MaxKeyID {

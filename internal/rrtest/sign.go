@@ -4,8 +4,11 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"net/http"
 	"path/filepath"
 	"testing"
+
+	"github.com/quic-go/quic-go/http3"
 )
 
 // Client makes a certificate for a TLS client. change, unless it is nil, changes what is
@@ -50,3 +53,16 @@ func (ca *CA) Intermediate(t testing.TB, change func(*x509.Certificate)) *CA {
 
 // Certificate is the CA's own certificate.
 func (ca *CA) Certificate() *x509.Certificate { return ca.cert }
+
+// Show has a client of this package show a certificate to servers that ask for one.
+func Show(t testing.TB, client *http.Client, c tls.Certificate) {
+	t.Helper()
+	switch tr := client.Transport.(type) {
+	case *http.Transport:
+		tr.TLSClientConfig.Certificates = []tls.Certificate{c}
+	case *http3.Transport:
+		tr.TLSClientConfig.Certificates = []tls.Certificate{c}
+	default:
+		t.Fatalf("a client with a %T is none of this package", tr)
+	}
+}
