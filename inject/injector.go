@@ -35,6 +35,16 @@ type Injector interface {
 	Inject(r *http.Request) error
 }
 
+// Renewable is implemented by injectors whose credential can be renewed when an upstream
+// refuses it.
+type Renewable interface {
+	// Renew is called after an upstream answered 401. r is the request as it was sent, so
+	// it holds the credential that was refused. True means that Inject would now write
+	// another one; then the request is sent once more, if its body can be. Whoever waits
+	// in it waits no longer than r.Context().
+	Renew(r *http.Request) (renewed bool, err error)
+}
+
 // Slotted is implemented by injectors that know beforehand where they write. Before
 // Inject is called, whatever the caller sent there is removed, look-alikes of header
 // names included. An injector without Slots is taken to write Authorization.

@@ -98,16 +98,8 @@ func (t *Transport) forward(x *exchange.Exchange, g *Gate, req *http.Request) (*
 	if g.target != nil {
 		rt = g.target.transport
 	}
-	cancel := watchUpload(x, out)
-	start := time.Now()
-	res, err := rt.RoundTrip(out)
-	if x.Metrics != nil {
-		x.Metrics.Upstream(time.Since(start))
-	}
+	res, cancel, err := g.send(x, rt, req, out)
 	if err != nil {
-		if cancel != nil {
-			cancel()
-		}
 		return nil, failed(err)
 	}
 	x.Answered = true

@@ -138,7 +138,7 @@ func (g *Gate) verify(r *http.Request, x *exchange.Exchange, now time.Time, adm 
 			expires = e
 		}
 	}
-	x.Credential, x.ID, x.Claims = c.entry.label, c.identity.ID, claims
+	x.Credential, x.ID, x.Claims, x.Token = c.entry.label, c.identity.ID, claims, c.identity.Token
 	x.Proof, x.Expires = exchange.Proof{Main: c.evidence(), Also: more}, expires
 	if x.ID == "" {
 		x.ID = c.entry.label

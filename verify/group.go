@@ -213,7 +213,7 @@ func (gr *group) askOthers(r *http.Request, present bool, reason error, adm admi
 			return caller{a, id, a.fingerprint()}, nil
 		case errors.Is(err, ErrAbsent):
 		case errors.As(err, &lacking):
-			reason = err
+			reason = fmt.Errorf("%s: %w", a.label, err)
 		case errors.Is(err, ErrRejected):
 			if !errors.As(reason, new(Challenged)) { // which tells the caller more
 				reason = fmt.Errorf("%s: %w", a.label, err)

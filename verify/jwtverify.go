@@ -288,7 +288,9 @@ func (j *JWTVerify) verify(r *http.Request, last *lastToken, begin func() (func(
 		}
 		return Identity{}, e
 	}
-	return v.identity(), nil
+	id := v.identity()
+	id.Token = raw
+	return id, nil
 }
 
 // read returns the token and the scheme it came with, in lower case, empty if it came

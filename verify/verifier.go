@@ -29,6 +29,9 @@ type Identity struct {
 	// Expires is when the proof ends by itself; zero means never. Streams that are open
 	// then are closed.
 	Expires time.Time
+	// Token is the caller's own token, for credentials that are made of it (RFC 8693). It
+	// is secret: it goes nowhere else, and is in no log.
+	Token string
 
 	// token is what jwt_verify remembers of the token
 	token *verified
