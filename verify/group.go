@@ -260,7 +260,7 @@ func (gr *group) decoy(r *http.Request, adm admission) error {
 
 func ask(v Verifier, r *http.Request, last *lastToken, adm admission) (Identity, error) {
 	if j, ok := v.(*JWTVerify); ok { // which takes a token apart once for all its kind
-		return j.verify(r, last, adm.begin)
+		return j.verify(r, last, adm.check)
 	}
 	c, ok := v.(Costly)
 	if !ok {
@@ -270,8 +270,11 @@ func ask(v Verifier, r *http.Request, last *lastToken, adm admission) (Identity,
 	if !errors.Is(err, ErrCostly) {
 		return id, err
 	}
-	if b, ok := v.(*Basic); ok {
-		return b.verify(r, adm.begin) // which shares one check among equal requests
+	switch v := v.(type) { // which share one check among equal requests
+	case *Basic:
+		return v.verify(r, adm.begin)
+	case *Introspect:
+		return v.verify(r, adm.check)
 	}
 	release, ok := adm.begin()
 	if !ok {

@@ -121,6 +121,17 @@ func (a admission) begin() (release func(failed bool), ok bool) {
 	return a.beginIn(failed, clientIP(a.r))
 }
 
+// check is begin for checks that cost little more than their wait for others: those under
+// way do not count, so that many callers behind one address may come at once.
+func (a admission) check() (release func(failed bool), ok bool) {
+	ip := clientIP(a.r)
+	return func(failure bool) {
+		if failure {
+			a.fail(failed, ip, a.now)
+		}
+	}, a.blocked(failed, ip, a.now) == 0
+}
+
 func (a admission) beginIn(table *bounded[netip.Addr, failures], ip string) (release func(failed bool), ok bool) {
 	n, w := a.limits()
 	addr := network(ip)

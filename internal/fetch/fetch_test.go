@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -294,4 +295,41 @@ func TestClose(t *testing.T) {
 		_, err := get(t, c, s.URL)
 		expectError(t, err, "closed")
 	}
+}
+
+// closing is a context that closes a client once an exchange has begun.
+type closing struct {
+	context.Context
+	client *Client
+}
+
+func (c closing) Deadline() (time.Time, bool) {
+	c.client.Close()
+	return c.Context.Deadline()
+}
+
+func TestCloseJustBeforeTheConnection(t *testing.T) {
+	rrtest.NoLeak(t)
+	s := serve(t, rrtest.Status(http.StatusOK, "x"))
+	c := New(Policy{Trusted: true})
+	if _, err := getWithin(closing{t.Context(), c}, t, c, s.URL); err != nil {
+		t.Error(err)
+	}
+	// NoLeak looks when the server is closed, and with it all connections; here is before
+	if n := goroutines("net/http.(*persistConn)"); n != 0 {
+		t.Errorf("%d connections are kept", n)
+	}
+}
+
+// goroutines counts those that have a function in their stack, once no more end.
+func goroutines(function string) (n int) {
+	for range 100 {
+		buf := make([]byte, 1<<20)
+		stacks := string(buf[:runtime.Stack(buf, true)])
+		if n = strings.Count(stacks, function); n == 0 {
+			return 0
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return n
 }

@@ -103,6 +103,12 @@ func TestDiscoveryFailsLater(t *testing.T) {
 		if n := logs.FilterMessageSnippet("discovery failed").Len(); n < 2 || n > 15 {
 			t.Errorf("%d lines", n)
 		}
+		i.set(func() { i.documents[openIDURL] = configuration(issuerURL, "http://issuer.example/keys") })
+		i.show("b2")
+		pass(30 * time.Minute)
+		if kids := kidsOf(s.Set()); !slices.Equal(kids, []string{"b2"}) {
+			t.Errorf("the keys are %v", kids)
+		}
 		const moved = "https://issuer.example/moved"
 		i.set(func() {
 			i.documents[openIDURL] = configuration(issuerURL, moved)

@@ -142,17 +142,29 @@ func TestNewKeyAfterAnAnswerUnderWay(t *testing.T) {
 	})
 }
 
-func TestMissingKidsAreForgottenWhenKeysChange(t *testing.T) {
+func TestNewKeyAfterARefreshUnderWay(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		i := newIssuer("a")
 		s := newSource(i)
 		start(t, s)
-		expectUnknown(t, s, "b")
+		i.set(func() { i.delay = time.Second })
+		pass(time.Until(s.Stats().NextFetch) + 500*time.Millisecond)
+		expectFetches(t, i, keysURL, 2) // its answer is on its way, without b
+		i.show("a", "b")
+		expectFound(t, s, "b")
+		expectFetches(t, i, keysURL, 3)
+	})
+}
+
+func TestMissingKidsAreForgottenWhenKeysChange(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		i := newIssuer("a")
+		s := newSource(i, func(c *Config) { c.UnknownKidInterval = time.Hour })
+		start(t, s)
+		expectUnknown(t, s, "b") // remembered for two hours
 		i.show("a", "c")
-		pass(10 * time.Second)
-		expectFound(t, s, "c")
+		pass(61 * time.Minute) // the schedule has seen c
 		i.show("a", "b", "c")
-		pass(10 * time.Second)
 		expectFound(t, s, "b")
 	})
 }
@@ -196,6 +208,14 @@ func TestKeysWithoutNames(t *testing.T) {
 			t.Errorf("got %v %v", keys, err)
 		}
 		expectFetches(t, i, keysURL, before+1)
+		// but who has left gets none
+		i.set(func() { i.hang = true })
+		pass(time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, _, err := s.Keys(ctx, "y", true, "EdDSA"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
 	})
 }
 

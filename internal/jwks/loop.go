@@ -11,6 +11,8 @@ import (
 const (
 	// maxBackoff is the longest wait after a failure.
 	maxBackoff = time.Minute
+	// emptyBackoff is the longest wait while there are no keys.
+	emptyBackoff = 10 * time.Second
 	// unspecified is the time between two fetches if the issuer does not say.
 	unspecified = 15 * time.Minute
 	// restoreHeadStart is how long the first fetch waits for the storage.
@@ -80,14 +82,12 @@ func (s *Source) end() {
 func (s *Source) take() *flight {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	due := !time.Now().Before(s.next)
 	if s.flight == nil {
-		if !due {
+		if time.Now().Before(s.next) {
 			return nil
 		}
 		s.flight = newFlight(true)
 	}
-	s.flight.full = s.flight.full || due
 	s.flight.begun = true
 	return s.flight
 }
@@ -136,7 +136,11 @@ func (s *Source) carryOut(f *flight) {
 func (s *Source) failed(f *flight, err error) {
 	s.mu.Lock()
 	s.failures++
-	s.next = time.Now().Add(jitter(backoff(s.failures)))
+	wait := backoff(s.failures)
+	if s.fresh() == nil {
+		wait = min(wait, emptyBackoff) // callers are refused meanwhile
+	}
+	s.next = time.Now().Add(jitter(wait))
 	s.landLocked(f, err)
 	s.mu.Unlock()
 	s.report.failure(s, err)

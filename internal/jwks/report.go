@@ -66,7 +66,7 @@ func (r *report) success(s *Source, before *held, doc *document) {
 	}
 	if sum := sha256.Sum256(doc.raw); sum != r.skipped {
 		r.skipped = sum
-		log.Warn("keys of the issuer are skipped", s.name(), zap.Errors("reasons", doc.skipped[:min(len(doc.skipped), maxNamed)]), zap.Int("skipped", len(doc.skipped)))
+		log.Info("keys of the issuer are skipped", s.name(), zap.Errors("reasons", doc.skipped[:min(len(doc.skipped), maxNamed)]), zap.Int("skipped", len(doc.skipped)))
 	}
 }
 
