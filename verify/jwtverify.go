@@ -348,7 +348,7 @@ func (j *JWTVerify) checkToken(r *http.Request, raw string, last *lastToken, now
 		return nil, err
 	}
 	v := &verified{claims: t.Claims, facts: f, key: key.Thumbprint}
-	tokens.put(tokenKey(j.fingerprint, set.Generation, raw), v, tokenCost(raw))
+	tokens.put(tokenKey(j.fingerprint, set.Generation, raw), v, claimsCost(raw, t.Claims))
 	return v, nil
 }
 

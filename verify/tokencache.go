@@ -2,6 +2,7 @@ package verify
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"sync"
 	"time"
 
@@ -31,6 +32,34 @@ const (
 // tokenCost estimates the memory of a remembered token: its claims, decoded, take about
 // three times their text.
 func tokenCost(raw string) int { return 768 + 3*len(raw) }
+
+// claimsCost is tokenCost for claims that take more, such as long lists of numbers.
+func claimsCost(raw string, claims map[string]any) int {
+	return max(tokenCost(raw), 512+weigh(claims))
+}
+
+// weigh estimates the memory of a decoded JSON value.
+func weigh(v any) int {
+	switch v := v.(type) {
+	case string:
+		return 32 + len(v)
+	case json.Number:
+		return 32 + len(v)
+	case []any:
+		n := 48
+		for _, e := range v {
+			n += 16 + weigh(e)
+		}
+		return n
+	case map[string]any:
+		n := 96
+		for name, e := range v {
+			n += 48 + len(name) + weigh(e)
+		}
+		return n
+	}
+	return 16
+}
 
 // tokens remembers verified tokens for the whole process, so that a reload does not have
 // every caller's token verified again. What decides is in the key: the configuration of

@@ -243,6 +243,7 @@ func TestWhatParseTakes(t *testing.T) {
 		want   Header
 	}{
 		"the least":                {`{"alg":"EdDSA"}`, Header{Alg: "EdDSA"}},
+		"RFC 9864's name":          {`{"alg":"Ed25519"}`, Header{Alg: "EdDSA"}},
 		"an empty kid":             {`{"alg":"EdDSA","kid":""}`, Header{Alg: "EdDSA", HasKid: true}},
 		"the longest kid":          {`{"alg":"EdDSA","kid":"` + strings.Repeat("k", MaxKeyID) + `"}`, Header{Alg: "EdDSA", Kid: strings.Repeat("k", MaxKeyID), HasKid: true}},
 		"a kid like a path":        {`{"alg":"EdDSA","kid":"../../dev/null"}`, Header{Alg: "EdDSA", Kid: "../../dev/null", HasKid: true}},

@@ -34,9 +34,7 @@ func Decode(data []byte, o Options) (any, error) {
 	if hasLoneSurrogate(data) {
 		return nil, errors.New("it has half a surrogate pair, which is no character")
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	d := decoder{dec, o}
+	d := decoder{data, o}
 	return d.value(0)
 }
 
@@ -88,45 +86,109 @@ func escapedUnit(data []byte) int {
 	return int(unit)
 }
 
-// decoder walks through JSON that is known to be valid.
+// decoder walks through JSON that is known to be valid, which encoding/json's Decoder does
+// not know: it would take several times as long, and anybody may send tokens.
 type decoder struct {
-	*json.Decoder
+	rest []byte
 	Options
 }
 
-func (d *decoder) value(depth int) (any, error) {
-	token, err := d.Token()
-	if err != nil {
-		return nil, errors.New("it is not valid JSON")
+// next returns the byte at which the next token begins.
+func (d *decoder) next() byte {
+	for {
+		switch c := d.rest[0]; c {
+		case ' ', '\t', '\r', '\n':
+			d.rest = d.rest[1:]
+		default:
+			return c
+		}
 	}
-	switch v := token.(type) {
-	case json.Delim:
+}
+
+// ends reports whether the list or object ends here. It reads the closing bracket, or the
+// comma before the next item.
+func (d *decoder) ends(closing byte) bool {
+	switch d.next() {
+	case closing:
+		d.rest = d.rest[1:]
+		return true
+	case ',':
+		d.rest = d.rest[1:]
+	}
+	return false
+}
+
+func (d *decoder) value(depth int) (any, error) {
+	c := d.next()
+	switch c {
+	case '{', '[':
 		if depth == MaxDepth {
 			return nil, errors.New("it is nested too deeply")
 		}
-		if v == '{' {
+		d.rest = d.rest[1:]
+		if c == '{' {
 			return d.object(depth + 1)
 		}
 		return d.list(depth + 1)
-	case string:
-		if d.NoNUL && strings.IndexByte(v, 0) >= 0 {
+	case '"':
+		s, err := d.text()
+		if err != nil {
+			return nil, err
+		}
+		if d.NoNUL && strings.IndexByte(s, 0) >= 0 {
 			return nil, errors.New("it has a NUL in a string")
 		}
+		return s, nil
+	case 't':
+		d.rest = d.rest[len("true"):]
+		return true, nil
+	case 'f':
+		d.rest = d.rest[len("false"):]
+		return false, nil
+	case 'n':
+		d.rest = d.rest[len("null"):]
+		return nil, nil
 	}
-	return token, nil
+	end := 1
+	for end < len(d.rest) && strings.IndexByte("0123456789.eE+-", d.rest[end]) >= 0 {
+		end++
+	}
+	n := json.Number(d.rest[:end])
+	d.rest = d.rest[end:]
+	return n, nil
+}
+
+// text reads a string.
+func (d *decoder) text() (s string, err error) {
+	end, escaped := 1, false
+	for d.rest[end] != '"' {
+		if d.rest[end] == '\\' {
+			escaped = true
+			end++
+		}
+		end++
+	}
+	quoted := d.rest[:end+1]
+	d.rest = d.rest[end+1:]
+	if !escaped {
+		return string(quoted[1:end]), nil
+	}
+	if err = json.Unmarshal(quoted, &s); err != nil {
+		return "", errors.New("it is not valid JSON")
+	}
+	return s, nil
 }
 
 func (d *decoder) list(depth int) (any, error) {
 	list := []any{}
-	for d.More() {
+	for !d.ends(']') {
 		v, err := d.value(depth)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, v)
 	}
-	_, err := d.Token()
-	return list, err
+	return list, nil
 }
 
 func (d *decoder) object(depth int) (any, error) {
@@ -135,12 +197,12 @@ func (d *decoder) object(depth int) (any, error) {
 	if d.Fold != nil {
 		folded = make(map[string]bool)
 	}
-	for d.More() {
-		token, err := d.Token()
+	for !d.ends('}') {
+		d.next()
+		name, err := d.text()
 		if err != nil {
-			return nil, errors.New("it is not valid JSON")
+			return nil, err
 		}
-		name, _ := token.(string)
 		if strings.IndexByte(name, 0) >= 0 {
 			return nil, errors.New("it has a NUL in a name") // where some programs end the name
 		}
@@ -153,10 +215,11 @@ func (d *decoder) object(depth int) (any, error) {
 		if twice {
 			return nil, errors.New("it has a member twice")
 		}
+		d.next()
+		d.rest = d.rest[len(":"):]
 		if object[name], err = d.value(depth); err != nil {
 			return nil, err
 		}
 	}
-	_, err := d.Token()
-	return object, err
+	return object, nil
 }
