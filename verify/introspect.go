@@ -117,13 +117,13 @@ func (i *Introspect) check() error {
 	case i.AnyAudience && len(i.Audience) > 0:
 		return errors.New("audience and any_audience contradict each other")
 	case slices.Contains(i.Audience, ""):
-		return errors.New("audience: one is empty")
+		return errors.New("an audience is empty")
 	case len(i.From) > 0 && i.Prefix != "":
 		return errors.New("prefix is for Authorization; with from, write it behind the header's name")
 	case i.Cache < 0:
-		return errors.New("cache: it is negative")
+		return errors.New("cache is negative")
 	case i.Timeout < 0 || time.Duration(i.Timeout) > maxIntrospectTimeout:
-		return fmt.Errorf("timeout: it is at most %v, since callers wait for it", maxIntrospectTimeout)
+		return errors.New("timeout is at most 1m: callers wait for it")
 	}
 	if err := i.Check(); err != nil {
 		return err
@@ -195,14 +195,27 @@ func (i *Introspect) verify(r *http.Request, begin func() (func(bool), bool)) (I
 	key := tokenKey(i.config, i.endpoint.Print(), token)
 	if i.Cache > 0 {
 		if a := cachedAnswer(key, i.now()); a != nil {
-			return a.identify(r, i.now())
+			return withToken(token)(a.identify(r, i.now()))
 		}
 	}
 	a, err := i.calls.do(r.Context(), key, i.timeout, begin, i.asker(key, token))
 	if err != nil {
 		return Identity{}, err
 	}
-	return a.identify(r, i.now())
+	if a.refused != nil { // one failure, however many wait for it
+		return Identity{}, fmt.Errorf("%w%w", a.refused, errCounted)
+	}
+	return withToken(token)(a.identify(r, i.now()))
+}
+
+// withToken adds the caller's token to an identity.
+func withToken(token string) func(Identity, error) (Identity, error) {
+	return func(id Identity, err error) (Identity, error) {
+		if err == nil {
+			id.Token = token
+		}
+		return id, err
+	}
 }
 
 // token reads the token. What cannot be one is refused without asking anybody.

@@ -92,6 +92,8 @@ func (c *introspections) make(timeout time.Duration, call func(context.Context) 
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
 		return nil, errIntrospectionsBusy
 	}
 	return call(ctx)
@@ -181,6 +183,9 @@ func (c *answerCache) put(key digest, a *answer, until time.Time) {
 	defer c.mu.Unlock()
 	if el := c.entries[key]; el != nil {
 		c.remove(el)
+	}
+	if cost > c.maxCost {
+		return
 	}
 	for c.order.Len() > 0 && (c.order.Len() >= c.maxEntries || c.cost+cost > c.maxCost) {
 		c.remove(c.order.Front())

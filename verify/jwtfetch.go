@@ -38,8 +38,9 @@ type KeyFetching struct {
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 	// For how long keys are used that could not be fetched again. Default: 24h.
 	MaxStale caddy.Duration `json:"max_stale,omitempty"`
-	// Certificates in PEM that the issuer's own may lead to, besides none of the system's:
-	// text, or a placeholder {file./absolute/path}. Default: the system's.
+	// Certificates in PEM that the issuer's may come from, besides those that the system
+	// trusts: text, or a placeholder {file./absolute/path}. It is read when the
+	// configuration loads.
 	CA secret.String `json:"ca,omitempty"`
 	// Headers to send along, for issuers that show their keys to somebody only, such as
 	// Kubernetes: values may hold placeholders.

@@ -177,7 +177,8 @@ func (j *JWTVerify) secretKey(ctx caddy.Context) (keyring, error) {
 	return newOwnKeys(ctx.Logger(j), "secret", v, parseSecretSet)
 }
 
-// trustRoots reads certificates in PEM, nil for none.
+// trustRoots are the certificates that the system trusts and those given in PEM, nil if
+// none are given.
 func trustRoots(ctx context.Context, ca secret.String) (*x509.CertPool, error) {
 	if ca == "" {
 		return nil, nil
@@ -186,7 +187,10 @@ func trustRoots(ctx context.Context, ca secret.String) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := x509.NewCertPool()
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
 	if !pool.AppendCertsFromPEM([]byte(v.Get())) {
 		return nil, errors.New("it holds no certificate in PEM")
 	}

@@ -97,7 +97,7 @@ func (m *MTLS) Provision(ctx caddy.Context) error {
 // compile checks the names.
 func (m *MTLS) compile() (err error) {
 	if len(m.URIs)+len(m.DNS)+len(m.Emails)+len(m.Fingerprints)+len(m.CA) == 0 {
-		return errors.New("it says nothing of the certificate: it needs a uri, dns, email, fingerprint or ca")
+		return errors.New("mtls needs a uri, dns, email, fingerprint or ca: otherwise any certificate would do")
 	}
 	m.names, err = newNameMatcher(m.URIs, m.DNS, m.Emails, m.Fingerprints)
 	return err

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/caddy-rr/caddy-rr/internal/fetch"
+	"github.com/caddy-rr/caddy-rr/internal/jose"
 	"github.com/caddy-rr/caddy-rr/internal/rrtest"
 	"github.com/caddy-rr/caddy-rr/internal/rrtest/idp"
 	"github.com/caddy-rr/caddy-rr/store/secret"
@@ -300,5 +301,31 @@ func TestPrint(t *testing.T) {
 			}
 			seen[e.Print()] = url + " " + options
 		}
+	}
+}
+
+// TestPostAssertion is the whole way of an assertion to an endpoint.
+func TestPostAssertion(t *testing.T) {
+	p := idp.New(t)
+	key := pemKey(t, "rsa")
+	e := open(t, t.Context(), p.IntrospectionURL(),
+		settings(t, "client_auth private_key_jwt", "client_id rr", "private_key "+key, "kid key-1"), Options{})
+	if _, err := post(t, e); err != nil {
+		t.Fatal(err)
+	}
+	got := p.Introspections()[0]
+	token, err := jose.Parse(got.Form.Get("client_assertion"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := jose.ParseSigner([]byte(key), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := token.VerifySignature(s.Public(), []string{"RS256"}); err != nil || token.Header.Kid != "key-1" || token.Claims["aud"] != p.IntrospectionURL() {
+		t.Errorf("%+v %v, %v", token.Header, token.Claims, err)
+	}
+	if got.Form.Get("token") != "a token" || got.Header.Get("Authorization") != "" {
+		t.Errorf("the endpoint got %+v", got)
 	}
 }
