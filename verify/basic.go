@@ -122,7 +122,7 @@ func (b *Basic) compare(r *http.Request, c comparer, user, password, known strin
 		return Identity{}, fmt.Errorf("comparing the password with its hash: %w", err)
 	}
 	if !ok {
-		return Identity{}, fmt.Errorf("%w: wrong password%w", ErrRejected, errCounted)
+		return Identity{}, fmt.Errorf("%w: wrong password", ErrRejected)
 	}
 	verdicts.update(key, func(struct{}) struct{} { return struct{}{} })
 	return Identity{ID: user}, nil

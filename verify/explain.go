@@ -27,7 +27,7 @@ func (g *Gate) Explain(r *http.Request, x *exchange.Exchange) (steps []exchange.
 	}
 	say("request", method+" "+path, "is judged")
 	x.Input = rule.Input{Request: r, Method: method, Path: path}
-	entries, err := g.verify(r, x, g.now(), admission{Throttle{Failures: -1}, r, g.now()})
+	entries, err := g.verify(r, x, g.now(), admission{Throttle: Throttle{Failures: -1}, r: r, now: g.now()})
 	g.strip(r, true)
 	exchange.NeutralizeConnection(r.Header)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
@@ -16,6 +17,7 @@ import (
 // Gate is the compiled caller's side of a proxy. It is safe for concurrent use.
 type Gate struct {
 	name            string
+	holder          string // tells it from other gates over reloads
 	label           string // in metrics
 	main            group
 	also            []*group
@@ -46,7 +48,7 @@ func (g *Gate) Close() {
 func (g *Gate) SetInactive() { g.inactive = true }
 
 // Name implements exchange.Holder.
-func (g *Gate) Name() string { return g.name }
+func (g *Gate) Name() string { return g.holder }
 
 // Holds implements exchange.Holder.
 func (g *Gate) Holds(proof exchange.Proof) bool {
@@ -124,7 +126,7 @@ func (g *Gate) verify(r *http.Request, x *exchange.Exchange, now time.Time, adm 
 	claims := c.identity.Claims
 	entries, expires := c.entry.alone[:], c.expires()
 	var more []exchange.Evidence
-	for _, also := range g.also {
+	for i, also := range g.also {
 		extra, err := also.recognise(r, adm, now)
 		if errors.Is(err, ErrAbsent) {
 			return nil, fmt.Errorf("%w: also: %w", ErrRejected, err)
@@ -132,7 +134,7 @@ func (g *Gate) verify(r *http.Request, x *exchange.Exchange, now time.Time, adm 
 		if err != nil {
 			return nil, fmt.Errorf("also: %w", err)
 		}
-		claims, more = join(claims, extra), append(more, extra.evidence())
+		claims, more = join(claims, extra, i == 0), append(more, extra.evidence())
 		entries = append(slices.Clip(entries), extra.entry)
 		if e := extra.expires(); !e.IsZero() && (expires.IsZero() || e.Before(expires)) {
 			expires = e
@@ -146,14 +148,18 @@ func (g *Gate) verify(r *http.Request, x *exchange.Exchange, now time.Time, adm 
 	return entries, nil
 }
 
-// join adds the claims of what must hold too, under "also".
-func join(claims map[string]any, extra caller) map[string]any {
+// join adds the claims of what must hold too, under "also". Claims that the main
+// credential has under that name are not the other's: first says that what is there is
+// the main credential's.
+func join(claims map[string]any, extra caller, first bool) map[string]any {
 	joined := maps.Clone(claims)
 	if joined == nil {
 		joined = make(map[string]any)
 	}
 	under := make(map[string]any)
-	if old, ok := joined["also"].(map[string]any); ok {
+	if first {
+		maps.DeleteFunc(joined, func(name string, _ any) bool { return name == "also" || strings.HasPrefix(name, "also.") })
+	} else if old, ok := joined["also"].(map[string]any); ok {
 		maps.Copy(under, old)
 	}
 	maps.Copy(under, extra.identity.Claims)

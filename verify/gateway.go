@@ -118,6 +118,8 @@ func (gw *gateway) unknown(r *http.Request, h *Handler) *exchange.Refusal {
 	switch {
 	case errors.Is(err, ErrAbsent), err == nil && !presented:
 		reason = fmt.Errorf("%w: there is no proxy of that name either", ErrAbsent)
+	case errors.As(err, new(Challenged)): // as a proxy that exists would say it
+		reason = err
 	case errors.Is(err, errCounted):
 		reason = fmt.Errorf("%w%w", reason, errCounted)
 	case err != nil && !errors.Is(err, ErrRejected): // throttled, or technical

@@ -198,20 +198,35 @@ func (gr *group) lookUp(present []found, now time.Time) (caller, error) {
 
 // askOthers asks the verifiers that are not in the index, in order.
 func (gr *group) askOthers(r *http.Request, present bool, reason error, adm admission, now time.Time) (caller, error) {
-	hashed := false
+	c, t, err := gr.try(r, present, reason, adm, now)
+	unknown := errors.Is(err, ErrAbsent) || errors.Is(err, ErrRejected)
+	if t.end(unknown) {
+		err = fmt.Errorf("%w%w", err, errCounted)
+	}
+	return c, err
+}
+
+// try makes a trial when a verifier needs one, which costs an allocation.
+func (gr *group) try(r *http.Request, present bool, reason error, adm admission, now time.Time) (_ caller, t *trial, _ error) {
+	hashed, costly := false, false
 	var last lastToken
 	for _, a := range gr.others {
 		if _, anonymous := a.verifier.(*None); anonymous && present {
 			continue
 		}
-		id, err := ask(a.verifier, r, &last, adm)
+		if t == nil && begins(a.verifier) {
+			t = &trial{admission: adm}
+		}
+		id, err := ask(a.verifier, r, &last, adm, t)
 		var lacking *InsufficientScope
 		switch {
 		case err == nil && a.expired(now):
 			reason = fmt.Errorf("%w: %s: %w", ErrRejected, a.label, errExpired)
 		case err == nil:
-			return caller{a, id, a.fingerprint()}, nil
+			return caller{a, id, a.fingerprint()}, t, nil
 		case errors.Is(err, ErrAbsent):
+		case errors.Is(err, ErrCostly): // another may remember the caller
+			costly = true
 		case errors.As(err, &lacking):
 			reason = fmt.Errorf("%s: %w", a.label, err)
 		case errors.Is(err, ErrRejected):
@@ -222,45 +237,58 @@ func (gr *group) askOthers(r *http.Request, present bool, reason error, adm admi
 				hashed = hashed || !errors.Is(err, errOtherUser)
 			}
 		default:
-			return caller{}, err
+			return caller{}, t, err
 		}
 	}
-	if !hashed && errors.Is(reason, errOtherUser) {
-		if err := gr.decoy(r, adm); errors.Is(err, errCounted) {
-			reason = fmt.Errorf("%w%w", reason, err)
-		} else if err != nil {
-			return caller{}, err
+	if !hashed && !costly && errors.Is(reason, errOtherUser) {
+		if err := gr.decoy(r, t); err != nil {
+			return caller{}, t, err
 		}
 	}
-	return caller{}, reason
+	if costly && !errors.As(reason, new(*InsufficientScope)) {
+		return caller{}, t, ErrCostly
+	}
+	return caller{}, t, reason
 }
 
 // decoy spends the time of one password hash for a user that nobody knows.
-func (gr *group) decoy(r *http.Request, adm admission) error {
+func (gr *group) decoy(r *http.Request, t *trial) error {
 	_, password, err := readBasic(r)
 	if err != nil {
 		return nil
 	}
 	for _, b := range gr.basics {
 		if c := comparerOf(b.password.Get()); c != nil {
-			release, ok := adm.begin()
+			release, ok := t.begin()
 			if !ok {
 				return ErrCostly
 			}
 			_, err := hashSlots.compare(r.Context(), c, b.password.Get(), password+"\x00")
 			release(err == nil)
-			if err == nil {
-				err = errCounted
-			}
 			return err
 		}
 	}
 	return nil
 }
 
-func ask(v Verifier, r *http.Request, last *lastToken, adm admission) (Identity, error) {
-	if j, ok := v.(*JWTVerify); ok { // which takes a token apart once for all its kind
-		return j.verify(r, last, adm.check)
+// begins reports whether asking the verifier needs a trial.
+func begins(v Verifier) bool {
+	switch v.(type) {
+	case *JWTVerify, *Introspect:
+		return false
+	}
+	_, costly := v.(Costly)
+	return costly
+}
+
+func ask(v Verifier, r *http.Request, last *lastToken, adm admission, t *trial) (Identity, error) {
+	switch v := v.(type) {
+	case *JWTVerify: // which takes a token apart once for all its kind
+		return v.verify(r, last, adm)
+	case *Introspect: // which shares one check among equal requests
+		return v.verify(r, adm)
+	case *Basic: // so does this
+		return v.verify(r, t.begin)
 	}
 	c, ok := v.(Costly)
 	if !ok {
@@ -270,20 +298,11 @@ func ask(v Verifier, r *http.Request, last *lastToken, adm admission) (Identity,
 	if !errors.Is(err, ErrCostly) {
 		return id, err
 	}
-	switch v := v.(type) { // which share one check among equal requests
-	case *Basic:
-		return v.verify(r, adm.begin)
-	case *Introspect:
-		return v.verify(r, adm.check)
-	}
-	release, ok := adm.begin()
+	release, ok := t.begin()
 	if !ok {
 		return id, err
 	}
 	id, err = v.Verify(r)
 	release(errors.Is(err, ErrRejected))
-	if errors.Is(err, ErrRejected) {
-		err = fmt.Errorf("%w%w", err, errCounted)
-	}
 	return id, err
 }

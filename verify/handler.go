@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -122,11 +124,30 @@ func (h *Handler) provisionInline(ctx caddy.Context, app Host) error {
 			return err
 		}
 	}
+	gate.holder = inlineHolder(ctx)
 	gate.Open()
 	h.gate, h.own = gate, true
 	l.OnChange(h.refresh)
 	l.Watch()
 	return nil
+}
+
+// inlines counts the inline handlers of each server that is being provisioned.
+var inlines sync.Map // *caddyhttp.Server → *atomic.Int64
+
+// inlineHolder names an inline gate by its server and its place there, so that after a
+// reload its streams are held against what stands in the same place, and nothing else. A
+// name of a proxy has no colon.
+func inlineHolder(ctx caddy.Context) string {
+	srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return ":inline"
+	}
+	n, counted := inlines.LoadOrStore(srv, new(atomic.Int64))
+	if !counted {
+		context.AfterFunc(ctx, func() { inlines.Delete(srv) })
+	}
+	return fmt.Sprintf("%s:%d", strings.Join(srv.Listen, ","), n.(*atomic.Int64).Add(1))
 }
 
 // startWithApp has the app start the loader: handlers are not told when they come into
@@ -287,7 +308,7 @@ func (h *Handler) admit(g *Gate, r *http.Request, x *exchange.Exchange, now time
 
 // admission asks the table of failures only if somebody wants to know.
 func (h *Handler) admission(r *http.Request, now time.Time) admission {
-	return admission{h.settings.Throttle, r, now}
+	return admission{Throttle: h.settings.Throttle, r: r, now: now}
 }
 
 func needsBody(entries []*accepted) bool {

@@ -177,17 +177,17 @@ func (i *Introspect) AuthorizationServer() (issuer string, scopes []string) {
 
 // Verify implements Verifier.
 func (i *Introspect) Verify(r *http.Request) (Identity, error) {
-	return i.verify(r, func() (func(bool), bool) { return func(bool) {}, true })
+	return i.verify(r, always)
 }
 
 // VerifyCached implements Costly. Waiting for an answer that another request has asked for
 // costs nothing either.
 func (i *Introspect) VerifyCached(r *http.Request) (Identity, error) {
-	return i.verify(r, func() (func(bool), bool) { return nil, false })
+	return i.verify(r, never)
 }
 
-// verify asks begin for leave to ask the endpoint.
-func (i *Introspect) verify(r *http.Request, begin func() (func(bool), bool)) (Identity, error) {
+// verify recognises the caller. adm tells whether the endpoint may be asked.
+func (i *Introspect) verify(r *http.Request, adm admission) (Identity, error) {
 	token, err := i.token(r)
 	if err != nil {
 		return Identity{}, err
@@ -198,12 +198,9 @@ func (i *Introspect) verify(r *http.Request, begin func() (func(bool), bool)) (I
 			return withToken(token)(a.identify(r, i.now()))
 		}
 	}
-	a, err := i.calls.do(r.Context(), key, i.timeout, begin, i.asker(key, token))
+	a, err := i.calls.do(r.Context(), key, clientIP(r), i.timeout, adm.allowed, i.asker(key, token))
 	if err != nil {
 		return Identity{}, err
-	}
-	if a.refused != nil { // one failure, however many wait for it
-		return Identity{}, fmt.Errorf("%w%w", a.refused, errCounted)
 	}
 	return withToken(token)(a.identify(r, i.now()))
 }

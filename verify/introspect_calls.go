@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// The bounds of one endpoint's calls: how many are made at once, and how many tokens wait
-// for their turn or their answer.
+// The bounds of one endpoint's calls: how many are made at once, of which one address gets
+// half, and how many tokens wait for their turn or their answer.
 const (
 	maxIntrospections = 64
 	maxQuestions      = 1024
@@ -19,9 +19,16 @@ const (
 // introspections are the calls of one endpoint that are under way. Who asks about the same
 // token waits for the same answer.
 type introspections struct {
-	mu    sync.Mutex
-	calls map[digest]*introspection
-	slots chan struct{}
+	mu     sync.Mutex
+	calls  map[digest]*introspection
+	slots  chan struct{}
+	shares map[string]*share // by client address
+}
+
+// share is what one address has of the calls.
+type share struct {
+	slots     chan struct{}
+	questions int
 }
 
 type introspection struct {
@@ -31,16 +38,16 @@ type introspection struct {
 }
 
 func newIntrospections() *introspections {
-	return &introspections{calls: make(map[digest]*introspection), slots: make(chan struct{}, maxIntrospections)}
+	return &introspections{calls: make(map[digest]*introspection), slots: make(chan struct{}, maxIntrospections), shares: make(map[string]*share)}
 }
 
 var errIntrospectionsBusy = &introspectError{reason: errors.New("too many tokens are waiting for the endpoint"), after: time.Second}
 
 // do returns the answer to one question, asked by call if nobody has asked it yet and
-// begin gives leave. The call has its own context, which ends after timeout at the latest;
+// it is allowed; by is the caller's address. The call has its own context, which ends after timeout at the latest;
 // each who waits may leave earlier.
-func (c *introspections) do(ctx context.Context, key digest, timeout time.Duration, begin func() (func(bool), bool), call func(context.Context) (*answer, error)) (*answer, error) {
-	q, err := c.join(key, timeout, begin, call)
+func (c *introspections) do(ctx context.Context, key digest, by string, timeout time.Duration, allowed func() bool, call func(context.Context) (*answer, error)) (*answer, error) {
+	q, err := c.join(key, by, timeout, allowed, call)
 	if err != nil {
 		return nil, err
 	}
@@ -52,27 +59,34 @@ func (c *introspections) do(ctx context.Context, key digest, timeout time.Durati
 	}
 }
 
-func (c *introspections) join(key digest, timeout time.Duration, begin func() (func(bool), bool), call func(context.Context) (*answer, error)) (*introspection, error) {
+func (c *introspections) join(key digest, by string, timeout time.Duration, allowed func() bool, call func(context.Context) (*answer, error)) (*introspection, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if q := c.calls[key]; q != nil {
 		return q, nil
 	}
-	release, ok := begin()
-	if !ok {
+	if !allowed() {
 		return nil, ErrCostly
 	}
-	if len(c.calls) >= maxQuestions {
-		release(false)
+	own := c.shares[by]
+	if own == nil {
+		own = &share{slots: make(chan struct{}, maxIntrospections/2)}
+	}
+	// who has as many questions as there is room left for gets no more, so that nobody
+	// can take all of it
+	if own.questions >= maxQuestions-len(c.calls) {
 		return nil, errIntrospectionsBusy
 	}
 	q := &introspection{done: make(chan struct{})}
-	c.calls[key] = q
+	c.calls[key], c.shares[by] = q, own
+	own.questions++
 	go func() {
-		q.answer, q.err = c.make(timeout, call)
-		release(q.err == nil && q.answer.refused != nil)
+		q.answer, q.err = c.make(timeout, own, call)
 		c.mu.Lock()
 		delete(c.calls, key)
+		if own.questions--; own.questions == 0 {
+			delete(c.shares, by)
+		}
 		c.mu.Unlock()
 		close(q.done)
 	}()
@@ -80,7 +94,7 @@ func (c *introspections) join(key digest, timeout time.Duration, begin func() (f
 }
 
 // make waits for the call's turn and makes it.
-func (c *introspections) make(timeout time.Duration, call func(context.Context) (*answer, error)) (a *answer, err error) {
+func (c *introspections) make(timeout time.Duration, own *share, call func(context.Context) (*answer, error)) (a *answer, err error) {
 	defer func() {
 		if p := recover(); p != nil { // outside a request it would end the process
 			a, err = nil, fmt.Errorf("introspect: panic: %v", p)
@@ -88,13 +102,15 @@ func (c *introspections) make(timeout time.Duration, call func(context.Context) 
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-ctx.Done():
-	}
-	if ctx.Err() != nil {
-		return nil, errIntrospectionsBusy
+	for _, slots := range []chan struct{}{own.slots, c.slots} {
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			return nil, errIntrospectionsBusy
+		}
 	}
 	return call(ctx)
 }

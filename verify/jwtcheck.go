@@ -13,19 +13,23 @@ import (
 
 // Verify implements Verifier.
 func (j *JWTVerify) Verify(r *http.Request) (Identity, error) {
-	return j.verify(r, &lastToken{}, func() (func(bool), bool) { return func(bool) {}, true })
+	return j.verify(r, &lastToken{}, always)
 }
 
 // VerifyCached implements Costly.
 func (j *JWTVerify) VerifyCached(r *http.Request) (Identity, error) {
-	return j.verify(r, &lastToken{}, nil)
+	return j.verify(r, &lastToken{}, never)
 }
 
-// lastToken keeps the token that a verifier has taken apart for the next one.
+// lastToken keeps what a verifier has found out about a request's token for the next one.
 type lastToken struct {
 	raw   string
 	token *jose.Token
 	err   error
+	// proven is the token whose key the caller has shown to hold, by proofs checked in
+	// this way; a proof is good once
+	proven    string
+	provenWay digest
 }
 
 func (l *lastToken) parse(raw string) (*jose.Token, error) {
@@ -36,9 +40,9 @@ func (l *lastToken) parse(raw string) (*jose.Token, error) {
 	return l.token, l.err
 }
 
-// verify recognises the caller. begin is asked for leave before anything expensive; nil
-// means that there is none.
-func (j *JWTVerify) verify(r *http.Request, last *lastToken, begin func() (func(bool), bool)) (Identity, error) {
+// verify recognises the caller. adm tells whether a token may be looked at that is
+// not remembered.
+func (j *JWTVerify) verify(r *http.Request, last *lastToken, adm admission) (Identity, error) {
 	raw, scheme, err := j.read(r)
 	if err != nil {
 		return Identity{}, err
@@ -49,13 +53,13 @@ func (j *JWTVerify) verify(r *http.Request, last *lastToken, begin func() (func(
 	now := j.now()
 	v := j.remembered(raw, now)
 	if v == nil {
-		if v, err = j.checkToken(r, raw, last, now, begin); err != nil {
+		if v, err = j.checkToken(r, raw, last, now, adm); err != nil {
 			return Identity{}, err
 		}
 	} else if err := j.checks.checkRevoked(&v.facts); err != nil {
 		return Identity{}, fmt.Errorf("%w: %w", ErrRejected, err)
 	}
-	if err := j.checkPossession(r, raw, scheme, v); err != nil {
+	if err := j.checkPossession(r, raw, scheme, v, last); err != nil {
 		return Identity{}, err
 	}
 	if v.lacks {
@@ -97,7 +101,14 @@ func (j *JWTVerify) remembered(raw string, now time.Time) *verified {
 
 // checkToken verifies a token that is not remembered. What is cheap comes first: the
 // issuer before anything else, the signature last.
-func (j *JWTVerify) checkToken(r *http.Request, raw string, last *lastToken, now time.Time, begin func() (func(bool), bool)) (*verified, error) {
+func (j *JWTVerify) checkToken(r *http.Request, raw string, last *lastToken, now time.Time, adm admission) (*verified, error) {
+	if strings.Count(raw, ".") != 2 { // an opaque token or key, for somebody else
+		return nil, fmt.Errorf("%w: %w", ErrRejected, jose.ErrMalformed)
+	}
+	// before anything is looked at: who guesses learns nothing of the claims that are wanted
+	if !adm.allowed() {
+		return nil, ErrCostly
+	}
 	t, err := last.parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRejected, err)
@@ -109,22 +120,11 @@ func (j *JWTVerify) checkToken(r *http.Request, raw string, last *lastToken, now
 	if !slices.Contains(j.algs, t.Header.Alg) {
 		return nil, fmt.Errorf("%w: the algorithm is not one of those that are accepted", ErrRejected)
 	}
-	if begin == nil {
-		return nil, ErrCostly
-	}
-	release, ok := begin()
-	if !ok {
-		return nil, ErrCostly
-	}
 	key, set, err := j.checkSignature(r, t)
-	release(errors.Is(err, ErrRejected))
-	if errors.Is(err, ErrRejected) {
-		return nil, fmt.Errorf("%w%w", err, errCounted)
-	}
 	if err != nil {
 		return nil, err
 	}
-	v := &verified{claims: t.Claims, facts: f, key: key.Thumbprint}
+	v := &verified{claims: t.Claims, facts: f, key: key.Thumbprint, alg: t.Header.Alg, typ: t.Header.Typ}
 	tokens.put(tokenKey(j.fingerprint, set.Generation, raw), v, claimsCost(raw, t.Claims))
 	return v, nil
 }
@@ -145,10 +145,9 @@ func (j *JWTVerify) checkSignature(r *http.Request, t *jose.Token) (*jose.Key, *
 // Stands implements Standing.
 func (j *JWTVerify) Stands(id Identity) bool {
 	v := id.token
-	if v == nil || !j.keys.vouches(v.key) {
+	if v == nil || !j.keys.vouches(v.key) || !slices.Contains(j.algs, v.alg) || j.proofs.required && v.dpopKey == "" {
 		return false
 	}
-	// the header is of the time when it was verified; its typ does not change
-	_, err := j.checks.check(&jose.Token{Claims: v.claims, Header: jose.Header{Typ: j.checks.typ}}, j.now())
-	return err == nil
+	f, err := j.checks.check(&jose.Token{Claims: v.claims, Header: jose.Header{Typ: v.typ}}, j.now())
+	return err == nil && !f.lacks
 }

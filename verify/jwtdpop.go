@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -40,6 +41,7 @@ type DPoP struct {
 type proofs struct {
 	*dpop.Checker
 	required bool
+	print    digest // tells one way of checking from others
 }
 
 // maxProofs bounds the proofs that are remembered until they are too old, about 150 bytes
@@ -67,7 +69,11 @@ func newProofs(d *DPoP) (*proofs, error) {
 		Algs: d.Algorithms, MaxAge: time.Duration(d.MaxAge), Nonce: d.Nonce,
 		NonceKey: dpopNonceKey, Replay: usedProofs,
 	})
-	return &proofs{c, d.Required}, err
+	if err != nil {
+		return nil, err
+	}
+	way, err := json.Marshal(d)
+	return &proofs{c, d.Required, sha256.Sum256(way)}, err
 }
 
 // challenge is for WWW-Authenticate (RFC 9449 section 7.1).
@@ -94,7 +100,7 @@ func (e *proofError) ResponseHeader() (name, value string) { return "DPoP-Nonce"
 
 // checkPossession has the caller show that the token is theirs, if it is bound to
 // anything.
-func (j *JWTVerify) checkPossession(r *http.Request, raw, scheme string, v *verified) error {
+func (j *JWTVerify) checkPossession(r *http.Request, raw, scheme string, v *verified, last *lastToken) error {
 	if v.certificate != "" && !hasCertificate(r, v.certificate) {
 		return fmt.Errorf("%w: the token is bound to a client certificate that this connection does not have", ErrRejected)
 	}
@@ -108,6 +114,9 @@ func (j *JWTVerify) checkPossession(r *http.Request, raw, scheme string, v *veri
 		// RFC 9449 section 7.1: bound tokens are no bearer tokens
 		return fmt.Errorf("%w: the token is bound to a key and needs the scheme DPoP", ErrRejected)
 	}
+	if last.proven == raw && last.provenWay == j.proofs.print {
+		return nil
+	}
 	lines := r.Header[dpopHeader]
 	if len(lines) != 1 {
 		return j.proofs.refuse(fmt.Errorf("%w: there are %d headers DPoP", dpop.ErrProof, len(lines)))
@@ -115,6 +124,9 @@ func (j *JWTVerify) checkPossession(r *http.Request, raw, scheme string, v *veri
 	req := requestAsSent(r)
 	req.AccessToken, req.Bound, req.Owner = raw, v.dpopKey, v.issuer+" "+v.subject
 	_, err := j.proofs.Check(lines[0], req)
+	if err == nil {
+		last.proven, last.provenWay = raw, j.proofs.print
+	}
 	return j.proofs.refuse(err)
 }
 

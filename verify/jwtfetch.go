@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -198,7 +199,10 @@ func (j *JWTVerify) remoteKeys(ctx caddy.Context) (keyring, error) {
 	}
 	c.Issuer, c.URL = j.Issuer, j.JWKSURL
 	c.Policy = fetch.Policy{Trusted: true, RootCAs: roots, Allow: host.Egress(ctx)}
-	id, err := sourceID(c, &j.KeyFetching)
+	if c.Variant, err = j.variant(ctx, c.Policy.Allow); err != nil {
+		return nil, err
+	}
+	id, err := sourceID(c)
 	if err != nil {
 		return nil, err
 	}
@@ -222,13 +226,30 @@ func (j *JWTVerify) remoteKeys(ctx caddy.Context) (keyring, error) {
 	return &remoteKeys{s, id}, nil
 }
 
-// sourceID is over everything that decides which keys are fetched, and how.
-func sourceID(c jwks.Config, k *KeyFetching) (digest, error) {
+// variant is over what decides whom a fetch trusts, and what it is allowed to see.
+func (j *JWTVerify) variant(ctx context.Context, allow []netip.Prefix) (string, error) {
+	ca := ""
+	if j.CA != "" {
+		v, err := resolvePublic(ctx, j.CA)
+		if err != nil {
+			return "", fmt.Errorf("ca: %w", err)
+		}
+		ca = v.Get()
+	}
 	b, err := json.Marshal(struct {
-		Issuer, URL string
-		Fetching    *KeyFetching
-		Allow       []netip.Prefix
-	}{c.Issuer, c.URL, k, c.Policy.Allow})
+		CA      string
+		Headers map[string]secret.Template
+		Allow   []netip.Prefix
+	}{ca, j.RequestHeaders, allow})
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), err
+}
+
+// sourceID is over everything that decides which keys are fetched, and how.
+func sourceID(c jwks.Config) (digest, error) {
+	b, err := json.Marshal([]any{
+		c.Issuer, c.URL, c.Variant, c.RefreshMin, c.RefreshMax, c.UnknownKidInterval, c.Timeout, c.MaxStale,
+	})
 	return sha256.Sum256(b), err
 }
 

@@ -115,7 +115,7 @@ func (m *resource) serve(w http.ResponseWriter, r *http.Request) (bool, error) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "max-age=300")
+	h.Set("Cache-Control", "private, max-age=300") // it names the host that was asked
 	h.Set("Access-Control-Allow-Origin", "*")
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodGet {

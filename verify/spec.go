@@ -121,7 +121,7 @@ func NewGate(l *host.Loader, name, place string, s *Spec, h Host) (*Gate, error)
 	if len(s.AcceptRaw) == 0 {
 		return nil, fmt.Errorf("%s: nothing is accepted; add `accept <kind> …`, or `accept none` for anonymous callers", place)
 	}
-	g := &Gate{name: name, now: time.Now, maxBody: s.MaxBody}
+	g := &Gate{name: name, holder: name, now: time.Now, maxBody: s.MaxBody}
 	switch s.EncodedSlash {
 	case "":
 	case "keep":

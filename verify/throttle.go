@@ -104,8 +104,9 @@ func (t Throttle) fail(table *bounded[netip.Addr, failures], ip string, now time
 // admission is a request's leave for expensive checks.
 type admission struct {
 	Throttle
-	r   *http.Request
-	now time.Time
+	r     *http.Request
+	now   time.Time
+	never bool // there is no leave
 }
 
 // errCounted marks a rejection whose failure has been counted.
@@ -121,15 +122,50 @@ func (a admission) begin() (release func(failed bool), ok bool) {
 	return a.beginIn(failed, clientIP(a.r))
 }
 
-// check is begin for checks that cost little more than their wait for others: those under
-// way do not count, so that many callers behind one address may come at once.
-func (a admission) check() (release func(failed bool), ok bool) {
-	ip := clientIP(a.r)
-	return func(failure bool) {
-		if failure {
-			a.fail(failed, ip, a.now)
+// allowed is begin for checks that cost little, or that bound themselves: those under way
+// do not count, so that many callers behind one address may come at once.
+func (a admission) allowed() bool {
+	if n, _ := a.limits(); a.never || n < 0 {
+		return !a.never
+	}
+	return a.blocked(failed, clientIP(a.r), a.now) == 0
+}
+
+// always and never are leave without regard to the address.
+var (
+	always = admission{Throttle: Throttle{Failures: -1}}
+	never  = admission{never: true}
+)
+
+// trial is one request's asking of a group's verifiers. What one of them refuses another
+// may accept, so that only counts as a failure which nobody recognises, and once.
+type trial struct {
+	admission
+	failures []func(failed bool)
+}
+
+// begin is admission's; a failed check is given back at the end.
+func (t *trial) begin() (release func(failed bool), ok bool) {
+	back, ok := t.admission.begin()
+	return func(failed bool) {
+		if failed {
+			t.failures = append(t.failures, back)
+			return
 		}
-	}, a.blocked(failed, ip, a.now) == 0
+		back(false)
+	}, ok
+}
+
+// end gives everything back and reports whether a failure was counted. A nil trial is one
+// in which nothing was begun.
+func (t *trial) end(failed bool) (counted bool) {
+	if t == nil {
+		return false
+	}
+	for i, back := range t.failures {
+		back(failed && i == 0)
+	}
+	return failed && len(t.failures) > 0
 }
 
 func (a admission) beginIn(table *bounded[netip.Addr, failures], ip string) (release func(failed bool), ok bool) {

@@ -13,8 +13,10 @@ import (
 type verified struct {
 	claims map[string]any
 	facts
-	// key signed it
+	// key signed it, with alg
 	key [sha256.Size]byte
+	alg string
+	typ string
 }
 
 // identity is what the token says of the caller.
@@ -42,9 +44,9 @@ func claimsCost(raw string, claims map[string]any) int {
 func weigh(v any) int {
 	switch v := v.(type) {
 	case string:
-		return 32 + len(v)
+		return 16 + len(v)
 	case json.Number:
-		return 32 + len(v)
+		return 24 + len(v)
 	case []any:
 		n := 48
 		for _, e := range v {
@@ -52,9 +54,10 @@ func weigh(v any) int {
 		}
 		return n
 	case map[string]any:
-		n := 96
+		// maps grow by groups of eight members
+		n := 64 + 350*((len(v)+7)/8)
 		for name, e := range v {
-			n += 48 + len(name) + weigh(e)
+			n += 16 + len(name) + weigh(e)
 		}
 		return n
 	}

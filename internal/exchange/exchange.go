@@ -62,6 +62,9 @@ type Exchange struct {
 	Writer http.ResponseWriter
 	// Plan is what rr_inject prepared for the transport; only package inject reads it.
 	Plan any
+	// Kept is the request's body as the first attempt has read it to sign it, for the
+	// attempts after it; only package inject reads it.
+	Kept any
 	// Refusal is why the transport refused or failed, for the handlers before it.
 	Refusal *Refusal
 	// Answered is set once the upstream's response headers have arrived.
@@ -117,7 +120,7 @@ func (x *Exchange) Placeholder(key string) (any, bool) {
 		if v, ok := rule.Claim(x.Claims, name); ok {
 			return rule.Text(v), true
 		}
-		return nil, false
+		return "", true // else the placeholder itself would go upstream as text
 	}
 	switch key {
 	case "rr.proxy":

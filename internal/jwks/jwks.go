@@ -41,6 +41,9 @@ type Config struct {
 	// MaxStale is how long keys are used after the fetch that got them. Default: 24 h.
 	MaxStale time.Duration
 
+	// Variant tells apart sources of the same keys that fetch them differently, by what
+	// decides whom they trust; their stored keys are never mixed.
+	Variant string
 	// Policy says which addresses may be reached. Its Trusted is for the host that the
 	// operator named; other hosts that a discovery document names are never trusted.
 	Policy fetch.Policy

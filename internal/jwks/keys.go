@@ -151,7 +151,7 @@ func (s *Source) concluded(kid string) (*held, error) {
 	case h == nil:
 		return nil, s.unavailableLocked()
 	case h.lacks(kid, true):
-		s.missing.add(kid, time.Now().Add(2*s.cfg.UnknownKidInterval))
+		s.missing.add(kid, time.Now().Add(s.cfg.UnknownKidInterval))
 		return h, ErrUnknownKey
 	}
 	return h, nil

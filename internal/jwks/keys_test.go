@@ -102,9 +102,9 @@ func TestUnknownKidInterval(t *testing.T) {
 		expectUnknown(t, s, "x2")
 		expectFetches(t, i, keysURL, 2)
 		pass(time.Second)
-		expectUnknown(t, s, "x1") // remembered for two intervals
-		expectFetches(t, i, keysURL, 2)
-		expectUnknown(t, s, "x2") // was not looked for
+		expectUnknown(t, s, "x1") // no longer remembered
+		expectFetches(t, i, keysURL, 3)
+		expectUnknown(t, s, "x2") // was not looked for, and is not now
 		expectFetches(t, i, keysURL, 3)
 		pass(11 * time.Second)
 		expectUnknown(t, s, "x1")

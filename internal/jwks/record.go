@@ -32,6 +32,7 @@ type record struct {
 	Version   int             `json:"version"`
 	Issuer    string          `json:"issuer"`
 	URL       string          `json:"url"`
+	Variant   string          `json:"variant,omitempty"`
 	FetchedAt time.Time       `json:"fetched_at"`
 	JWKSURI   string          `json:"jwks_uri,omitempty"`
 	JWKS      json.RawMessage `json:"jwks"`
@@ -46,9 +47,9 @@ type saved struct {
 }
 
 // recordKey names the record after all that decides whose keys these are.
-func recordKey(issuer, url string) string {
+func recordKey(issuer, url, variant string) string {
 	var parts []byte
-	for _, part := range []string{issuer, url} {
+	for _, part := range []string{issuer, url, variant} {
 		parts = binary.BigEndian.AppendUint64(parts, uint64(len(part)))
 		parts = append(parts, part...)
 	}
@@ -63,7 +64,7 @@ func (s *Source) restore() {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, storageTimeout)
 	defer cancel()
-	data, err := s.cfg.Storage.Load(ctx, recordKey(s.cfg.Issuer, s.cfg.URL))
+	data, err := s.cfg.Storage.Load(ctx, recordKey(s.cfg.Issuer, s.cfg.URL, s.cfg.Variant))
 	if errors.Is(err, fs.ErrNotExist) || s.ctx.Err() != nil {
 		return
 	}
@@ -102,7 +103,7 @@ func (s *Source) readRecord(data []byte) (*record, *jose.Set, error) {
 	switch {
 	case r.Version != recordVersion:
 		return nil, nil, fmt.Errorf("the record has version %d, this program knows %d", r.Version, recordVersion)
-	case r.Issuer != s.cfg.Issuer || r.URL != s.cfg.URL:
+	case r.Issuer != s.cfg.Issuer || r.URL != s.cfg.URL || r.Variant != s.cfg.Variant:
 		return nil, nil, errors.New("the record is of another issuer")
 	case age > s.cfg.MaxStale:
 		return nil, nil, fmt.Errorf("they are too old: fetched at %s", r.FetchedAt.Format(time.RFC3339))
@@ -137,11 +138,11 @@ func (s *Source) save(doc *document, at time.Time) {
 }
 
 func (s *Source) store(doc *document, at time.Time) error {
-	data, err := json.Marshal(record{recordVersion, s.cfg.Issuer, s.cfg.URL, at.UTC(), doc.discovered, doc.raw})
+	data, err := json.Marshal(record{recordVersion, s.cfg.Issuer, s.cfg.URL, s.cfg.Variant, at.UTC(), doc.discovered, doc.raw})
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, storageTimeout)
 	defer cancel()
-	return s.cfg.Storage.Store(ctx, recordKey(s.cfg.Issuer, s.cfg.URL), data)
+	return s.cfg.Storage.Store(ctx, recordKey(s.cfg.Issuer, s.cfg.URL, s.cfg.Variant), data)
 }

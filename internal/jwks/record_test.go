@@ -135,8 +135,8 @@ func TestWritesAreLimited(t *testing.T) {
 }
 
 func TestRecord(t *testing.T) {
-	key := recordKey("https://a", "b")
-	if key == recordKey("https://ab", "") || key == recordKey("", "https://ab") || key == recordKey("https://a", "c") {
+	key := recordKey("https://a", "b", "")
+	if key == recordKey("https://ab", "", "") || key == recordKey("", "https://ab", "") || key == recordKey("https://a", "c", "") || key == recordKey("https://a", "", "b") {
 		t.Error("two sources have the same record")
 	}
 	if !strings.HasPrefix(key, "rr/jwks/") || len(key) != len("rr/jwks/")+64+len(".json") {
@@ -193,7 +193,7 @@ func TestStoredRecordIsJudged(t *testing.T) {
 func TestBrokenRecord(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		i, m := newIssuer("a"), new(memory)
-		m.data = map[string][]byte{recordKey("", keysURL): []byte(`{"version":1,"jwks":`)}
+		m.data = map[string][]byte{recordKey("", keysURL, ""): []byte(`{"version":1,"jwks":`)}
 		s := newSource(i, func(c *Config) { c.Storage = m })
 		start(t, s)
 		expectFound(t, s, "a")
