@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/MicahParks/jwkset v0.11.4
+	github.com/aws/aws-sdk-go-v2 v1.48.0
 	github.com/caddyserver/caddy/v2 v2.11.9
 	github.com/dustin/go-humanize v1.1.0
 	github.com/golang-jwt/jwt/v5 v5.3.1
@@ -14,6 +15,8 @@ require (
 	golang.org/x/crypto v0.57.0
 	golang.org/x/net v0.60.0
 )
+
+require github.com/aws/smithy-go v1.28.9 // indirect
 
 require (
 	cel.dev/cel-go v0.32.0 // indirect

@@ -32,10 +32,7 @@ import (
 	"github.com/caddy-rr/caddy-rr/verify"
 )
 
-func init() {
-	caddy.RegisterModule(new(App))
-	caddy.RegisterModule(new(adminAPI))
-}
+func init() { caddy.RegisterModule(new(App)) }
 
 // App holds what handlers share: named credentials, targets and proxies, and options.
 type App struct {
@@ -294,25 +291,9 @@ func registerMetrics(ctx caddy.Context) error {
 	return metrics.Register(reg)
 }
 
-// adminAPI keeps rr's metrics on the admin endpoint: Caddy replaces that endpoint before
-// the apps of a new configuration are loaded, and keeps it if they fail.
-type adminAPI struct{}
-
-// CaddyModule returns the Caddy module information.
-func (*adminAPI) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "admin.api.rr", New: func() caddy.Module { return new(adminAPI) }}
-}
-
-// Provision registers the collectors.
-func (*adminAPI) Provision(ctx caddy.Context) error { return registerMetrics(ctx) }
-
-// Routes implements caddy.AdminRouter.
-func (*adminAPI) Routes() []caddy.AdminRoute { return nil }
-
 // Interface guards
 var (
 	_ caddy.App          = (*App)(nil)
 	_ caddy.Provisioner  = (*App)(nil)
 	_ caddy.CleanerUpper = (*App)(nil)
-	_ caddy.AdminRouter  = (*adminAPI)(nil)
 )

@@ -9,10 +9,7 @@ import (
 	"github.com/caddy-rr/caddy-rr/store/secret"
 )
 
-func init() {
-	caddy.RegisterModule(new(Bearer))
-	caddy.RegisterModule(new(JWT))
-}
+func init() { caddy.RegisterModule(new(Bearer)) }
 
 // Bearer sends a token in Authorization (RFC 6750).
 type Bearer struct {
@@ -65,70 +62,10 @@ func (b *Bearer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// JWT sends a token that was made elsewhere, as a bearer token.
-type JWT struct {
-	// The token: a placeholder {env.NAME} or {file./absolute/path}.
-	Token secret.String `json:"token,omitempty"`
-
-	static
-}
-
-// CaddyModule returns the Caddy module information.
-func (*JWT) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: Namespace + ".jwt", New: func() caddy.Module { return new(JWT) }}
-}
-
-// Provision resolves the token.
-func (j *JWT) Provision(ctx caddy.Context) error {
-	v, err := j.Token.Resolve(ctx)
-	if err != nil {
-		return fmt.Errorf("token: %w", err)
-	}
-	return j.add(Slot{InHeader, "Authorization"}, v, prefixed("Bearer"))
-}
-
-// UnmarshalCaddyfile sets up the injector from Caddyfile tokens. Syntax:
-//
-//	present jwt [<token>] {
-//		token <token>
-//	}
-func (j *JWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the kind
-	var token string
-	if d.NextArg() {
-		token = d.Val()
-	}
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for d.NextBlock(0) {
-		switch d.Val() {
-		case "token":
-			if token != "" {
-				return d.Err("the token is said twice")
-			}
-			if !d.AllArgs(&token) {
-				return d.ArgErr()
-			}
-		default:
-			return d.Errf("unrecognized option %q of jwt; there is: token", d.Val())
-		}
-	}
-	if token == "" {
-		return d.Err("jwt needs a token, a placeholder such as {env.TOKEN}")
-	}
-	j.Token = secret.String(token)
-	return nil
-}
-
 // Interface guards
 var (
 	_ caddy.Provisioner     = (*Bearer)(nil)
 	_ caddyfile.Unmarshaler = (*Bearer)(nil)
 	_ Injector              = (*Bearer)(nil)
 	_ Slotted               = (*Bearer)(nil)
-	_ caddy.Provisioner     = (*JWT)(nil)
-	_ caddyfile.Unmarshaler = (*JWT)(nil)
-	_ Injector              = (*JWT)(nil)
-	_ Slotted               = (*JWT)(nil)
 )

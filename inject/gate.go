@@ -110,10 +110,25 @@ func newInline(l *host.Loader, s *rule.Scope, present json.RawMessage, deferred 
 	if err := g.present(l, place, present, h); err != nil {
 		return nil, err
 	}
+	if err := g.cred.early(deferred); err != nil {
+		return nil, fmt.Errorf("%s: %w", place, err)
+	}
 	if len(g.cred.bindings) > 0 && !deferred {
 		return nil, fmt.Errorf("%s: credential %s has hosts, which cannot be enforced before a handler that goes where it likes; use rr_proxy, or `deferred` here and `transport rr` in the reverse_proxy that follows", place, g.cred.Name)
 	}
 	return g, nil
+}
+
+// early refuses credentials that depend on the request as it leaves, before a handler that
+// may still change everything.
+func (c *Credential) early(deferred bool) error {
+	switch c.injector.(type) {
+	case *SigV4, *HTTPSignature:
+		if !deferred {
+			return fmt.Errorf("%s signs the request as it leaves, which is not known before a handler that may change it; use rr_proxy, or `deferred` here and `transport rr` in the reverse_proxy that follows", c.kind)
+		}
+	}
+	return nil
 }
 
 func (g *Gate) present(l *host.Loader, place string, present json.RawMessage, h Host) error {

@@ -103,6 +103,9 @@ func (h *Handler) useProxy(app Host) (err error) {
 	if len(h.gate.cred.bindings) > 0 {
 		return fmt.Errorf("rr_inject %s: credential %s has hosts, which cannot be enforced before a handler that goes where it likes; use `rr_proxy %s`", h.Proxy, h.gate.cred.Name, h.Proxy)
 	}
+	if err := h.gate.cred.early(false); err != nil {
+		return fmt.Errorf("rr_inject %s: %w", h.Proxy, err)
+	}
 	early := *h.gate
 	early.deferred, early.target = false, nil
 	h.gate = &early

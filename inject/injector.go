@@ -175,19 +175,21 @@ func prefixed(prefix string) func(string) string {
 }
 
 // apply writes the value at its slot, which clear has emptied before.
-func (x *value) apply(r *http.Request) {
-	text := *x.text.Load()
-	switch x.slot.In {
+func (x *value) apply(r *http.Request) { x.slot.write(r, *x.text.Load()) }
+
+// write writes a text, which checkValue has judged, at an emptied slot.
+func (s Slot) write(r *http.Request, text string) {
+	switch s.In {
 	case InHeader:
-		r.Header[x.slot.Name] = []string{text}
+		r.Header[s.Name] = []string{text}
 	case InQuery:
-		pair := url.QueryEscape(x.slot.Name) + "=" + url.QueryEscape(text)
+		pair := url.QueryEscape(s.Name) + "=" + url.QueryEscape(text)
 		if r.URL.RawQuery != "" {
 			pair = r.URL.RawQuery + "&" + pair
 		}
 		r.URL.RawQuery = pair
 	case InCookie:
-		pair := x.slot.Name + "=" + text
+		pair := s.Name + "=" + text
 		if old := strings.Join(r.Header["Cookie"], "; "); old != "" {
 			pair = old + "; " + pair
 		}

@@ -90,6 +90,9 @@ func (t *Transport) forward(x *exchange.Exchange, g *Gate, req *http.Request) (*
 	if ref := t.mayGo(g, req); ref != nil {
 		return nil, ref
 	}
+	if g.target == nil {
+		t.SetScheme(req) // signatures may cover it
+	}
 	out, err := g.prepare(x, req)
 	if err != nil {
 		return nil, exchange.Refuse(http.StatusBadGateway, exchange.CodeTargetFailed, fmt.Errorf("%s: %w", g.label(), err))

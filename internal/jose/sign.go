@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/MicahParks/jwkset"
 
@@ -27,7 +28,17 @@ type Signer struct {
 // where the key leaves one choice, or for RSA, where it is RS256. kid may be empty; a
 // JWK's own kid and alg are used then.
 func ParseSigner(data []byte, alg, kid string) (*Signer, error) {
+	return ParseEncryptedSigner(data, nil, alg, kid)
+}
+
+// ParseEncryptedSigner is ParseSigner for a key that may be encrypted with a password
+// (PKCS#8 in PEM, PBES2). A password that a key does not need is an error, an empty one is
+// none.
+func ParseEncryptedSigner(data, password []byte, alg, kid string) (*Signer, error) {
 	if !IsPEM(string(data)) {
+		if len(password) > 0 {
+			return nil, errNotEncrypted
+		}
 		return parsePrivateJWK(data, alg, kid)
 	}
 	block, rest := pem.Decode(data)
@@ -37,9 +48,40 @@ func ParseSigner(data []byte, alg, kid string) (*Signer, error) {
 	if block == nil {
 		return nil, errors.New("the private key is not complete PEM")
 	}
-	var private any
-	var err error
-	switch block.Type {
+	private, err := parsePrivateBlock(block, password)
+	if err != nil {
+		return nil, err
+	}
+	return newSigner(private, alg, kid)
+}
+
+var (
+	errNotEncrypted = errors.New("the private key has a password, but is not encrypted")
+	errNoPassword   = errors.New("the private key is encrypted, and has no password")
+	errOldForm      = errors.New("the private key is encrypted in a form that is too weak (its PEM has a Proc-Type); `openssl pkcs8 -topk8 -v2 aes-256-cbc` makes a better one of it")
+)
+
+func parsePrivateBlock(block *pem.Block, password []byte) (private any, err error) {
+	kind := block.Type
+	if strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") || block.Headers["DEK-Info"] != "" { // RFC 1421: its key is one MD5 of the password
+		return nil, errOldForm
+	}
+	switch encrypted := kind == "ENCRYPTED PRIVATE KEY"; {
+	case encrypted && len(password) == 0:
+		return nil, errNoPassword
+	case !encrypted && len(password) > 0:
+		return nil, errNotEncrypted
+	case encrypted:
+		der, err := decryptPKCS8(block.Bytes, password)
+		if err != nil {
+			return nil, err
+		}
+		if private, err = x509.ParsePKCS8PrivateKey(der); err != nil {
+			return nil, errWrongPassword
+		}
+		return private, nil
+	}
+	switch kind {
 	case "PRIVATE KEY":
 		private, err = x509.ParsePKCS8PrivateKey(block.Bytes)
 	case "RSA PRIVATE KEY":
@@ -47,12 +89,12 @@ func ParseSigner(data []byte, alg, kid string) (*Signer, error) {
 	case "EC PRIVATE KEY":
 		private, err = x509.ParseECPrivateKey(block.Bytes)
 	default:
-		return nil, fmt.Errorf("a PEM block %q is no private key that can be used", block.Type)
+		return nil, fmt.Errorf("a PEM block %q is no private key that can be used", kind)
 	}
 	if err != nil { // whose text could hold parts of the key
-		return nil, fmt.Errorf("the private key in the PEM block %q cannot be read", block.Type)
+		return nil, fmt.Errorf("the private key in the PEM block %q cannot be read", kind)
 	}
-	return newSigner(private, alg, kid)
+	return private, nil
 }
 
 func parsePrivateJWK(data []byte, alg, kid string) (*Signer, error) {

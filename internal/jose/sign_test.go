@@ -149,7 +149,7 @@ func TestSignersThatAreRefused(t *testing.T) {
 		"half a PEM":                      {ec.PrivatePEM()[:100], "", "not complete"},
 		"a public key":                    {ec.PublicPEM(), "", "no private key"},
 		"a certificate":                   {certificate(t, ec.Private), "", "no private key"},
-		"an encrypted key":                {block("ENCRYPTED PRIVATE KEY", []byte("s3cret")), "", "no private key"},
+		"an encrypted key":                {block("ENCRYPTED PRIVATE KEY", []byte("s3cret")), "", "is encrypted, and has no password"},
 		"parameters alone":                {block("EC PARAMETERS", []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7}), "", "not complete"},
 		"junk in PKCS#8":                  {block("PRIVATE KEY", []byte("s3cret")), "", "cannot be read"},
 		"junk in PKCS#1":                  {block("RSA PRIVATE KEY", []byte("s3cret")), "", "cannot be read"},

@@ -42,7 +42,10 @@ var (
 	})
 )
 
-var collectors = []prometheus.Collector{requests, verifySeconds, upstreamSeconds, throttled}
+var collectors = []prometheus.Collector{
+	requests, verifySeconds, upstreamSeconds, throttled,
+	tokenFetches, tokenRetries, tokenObtained, tokenExpiry,
+}
 
 // Register makes rr's collectors known to a configuration's registry. A nil registry
 // (bare test contexts have none) is nothing to do.
