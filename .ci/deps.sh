@@ -32,6 +32,19 @@ if [ -n "$missing" ]; then
 fi
 command -v npm >/dev/null || exit 0
 
+# The OpenID provider of the tests needs a younger node than some distributions have.
+if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ] && [ ! -d bin/node/node_modules ]; then
+	case $(uname -m) in
+	x86_64) arch=x64 ;;
+	aarch64) arch=arm64 ;;
+	*) arch= ;;
+	esac
+	if [ -n "$arch" ]; then
+		echo "node $(node --version) is too old for testdata/oidc: taking one from npm"
+		npm install --prefix bin/node --no-audit --no-fund --ignore-scripts "node-linux-$arch@22" </dev/null
+	fi
+fi
+
 # npm ci deletes and reinstalls; once per lock file is enough.
 for package in $packages; do
 	folder=$(dirname "$package")

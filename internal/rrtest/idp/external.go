@@ -28,6 +28,7 @@ type External struct {
 
 	t      testing.TB
 	folder string
+	node   string // the program
 	env    []string
 	output output
 	cmd    *exec.Cmd // nil: stopped
@@ -48,14 +49,15 @@ func ExternalSecret(client string) string {
 // ci`, the test is skipped, or fails with RR_REQUIRE_EXTERNAL=1.
 func StartExternal(t testing.TB, folder string, env ...string) *External {
 	t.Helper()
-	if _, err := exec.LookPath("node"); err != nil {
+	node, err := findNode(folder)
+	if err != nil {
 		missing(t, "node is not installed: "+err.Error())
 	}
 	if _, err := os.Stat(filepath.Join(folder, "node_modules", "oidc-provider")); err != nil {
 		missing(t, "npm ci was not run in "+folder+": "+err.Error())
 	}
 	port := freePort(t)
-	e := &External{t: t, folder: folder, Issuer: "http://127.0.0.1:" + port}
+	e := &External{t: t, node: node, folder: folder, Issuer: "http://127.0.0.1:" + port}
 	e.env = append(os.Environ(), "PORT="+port, "KEYS="+filepath.Join(t.TempDir(), "keys.json"))
 	e.env = append(e.env, env...)
 	t.Cleanup(func() {
@@ -66,6 +68,15 @@ func StartExternal(t testing.TB, folder string, env ...string) *External {
 	})
 	e.Start()
 	return e
+}
+
+// findNode prefers the node that `make deps` brings where the system's is too old.
+func findNode(folder string) (string, error) {
+	own, _ := filepath.Glob(filepath.Join(folder, "..", "..", "bin", "node", "node_modules", "node-*", "bin", "node"))
+	if len(own) > 0 {
+		return filepath.Abs(own[0])
+	}
+	return exec.LookPath("node")
 }
 
 func missing(t testing.TB, what string) {
@@ -111,7 +122,7 @@ func (o *output) String() string {
 // Start starts the provider again, and waits until it answers.
 func (e *External) Start() {
 	e.t.Helper()
-	cmd := exec.Command("node", "provider.js")
+	cmd := exec.Command(e.node, "provider.js")
 	cmd.Dir, cmd.Env, cmd.Stderr = e.folder, e.env, &e.output
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
