@@ -142,11 +142,14 @@ func (r *tokenRequest) takeBasic(c *CustomToken, u *parts) (err error) {
 			return fmt.Errorf("basic: %w", err)
 		}
 	}
+	isOpen := func(list []piece) bool { return slices.ContainsFunc(list, piece.isPlaceholder) }
 	switch {
 	case c.Basic.Username == "" || c.Basic.Password == "":
 		return errors.New("basic needs a user and a password")
 	case slices.ContainsFunc(r.headers, func(h openHeader) bool { return h.name == "Authorization" }):
 		return errors.New("basic and request_header Authorization are the same header")
+	case !isOpen(r.basic[0]) && !isOpen(r.basic[1]):
+		return errors.New("basic: a password in clear would be shown with the configuration; write {secret.password} and define it with `secret password {env.PASSWORD}`")
 	}
 	return nil
 }

@@ -221,6 +221,7 @@ func TestCustomTokensThatAreRefused(t *testing.T) {
 		{"a line break in a header", map[string]any{"request_headers": map[string]any{"X": "a\r\nb"}}, "cannot carry"},
 		{"a secret that a header cannot carry", map[string]any{"secrets": map[string]any{"a": "s3cret\nx"}, "request_headers": map[string]any{"X": "{secret.a}"}}, "cannot carry"},
 		{"Authorization twice", map[string]any{"basic": map[string]any{"username": "a", "password": "b"}, "request_headers": map[string]any{"authorization": "x"}}, "the same header"},
+		{"a password in clear", map[string]any{"basic": map[string]any{"username": "a", "password": "b"}}, "a password in clear"},
 		{"basic without a password", map[string]any{"basic": map[string]any{"username": "a"}}, "basic needs"},
 		{"no token", map[string]any{"token": map[string]any{}}, "token is missing"},
 		{"two tokens", map[string]any{"token": map[string]any{"path": "$.a", "body": true}}, "at one place"},
@@ -521,13 +522,31 @@ func TestTLSOfEndpoints(t *testing.T) {
 // TestAddressesOfRecordsAreJudged: what no operator wrote reaches no private address.
 func TestAddressesOfRecordsAreJudged(t *testing.T) {
 	server := rrtest.NewUpstream(t)
-	v, err := load(t, testContext(t), "custom_token", map[string]any{"url": server.URL, "token": map[string]any{"body": true}})
+	server.Handle("", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "tok") }))
+	options := map[string]any{"url": server.URL, "token": map[string]any{"body": true}}
+	record, err := load(t, testContext(t), "custom_token", options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := v.(*CustomToken).Inject(request(t, "")); err == nil || !strings.Contains(err.Error(), "private") || len(server.Received()) > 0 {
-		t.Errorf("%v, %d requests", err, len(server.Received()))
+	judged := func() {
+		t.Helper()
+		if err := record.(*CustomToken).Inject(request(t, "")); err == nil || !strings.Contains(err.Error(), "private") {
+			t.Errorf("a record of the API reaches it: %v", err)
+		}
 	}
+	judged()
+	if n := len(server.Received()); n > 0 {
+		t.Errorf("%d requests", n)
+	}
+	ctx, _ := configured(t)
+	written, err := load(t, ctx, "custom_token", options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := written.(*CustomToken).Inject(request(t, "")); err != nil {
+		t.Error(err)
+	}
+	judged() // and does not share the token of a configuration that may
 }
 
 // FuzzAnswers: an answer is a token or an error, never an empty token.

@@ -142,9 +142,11 @@ func (k Check) compile(part string) (check, error) {
 		}
 		c.name = http.CanonicalHeaderKey(k.Name)
 	case "body":
-		if c.path, err = jsonpath.Parse(k.Name); err != nil {
-			return c, fmt.Errorf("%q is not a JSONPath such as $.amount (RFC 9535): %w", k.Name, err)
+		p, err := ParseJSONPath(k.Name)
+		if err != nil {
+			return c, err
 		}
+		c.path = p.path
 	}
 	return c, nil
 }
