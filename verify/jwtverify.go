@@ -105,7 +105,7 @@ func (t *Texts) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(t))
 }
 
-// The default of Leeway.
+// DefaultLeeway is how far clocks may be apart unless the configuration says otherwise.
 const DefaultLeeway = 30 * time.Second
 
 // CaddyModule returns the Caddy module information.
