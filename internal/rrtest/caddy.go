@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -101,6 +102,9 @@ func prepare(t testing.TB) *Caddy {
 	t.Cleanup(func() {
 		defer running.Unlock()
 		defer os.RemoveAll(dir)
+		if strings.Contains(os.Getenv("GODEBUG"), "http2xconnect=1") {
+			c.drain()
+		}
 		if err := stop(); err != nil {
 			t.Errorf("stop: %v", err)
 		}
@@ -109,6 +113,27 @@ func prepare(t testing.TB) *Caddy {
 		}
 	})
 	return c
+}
+
+// drain waits until no request goes to an upstream any more, for a second at most. When
+// Caddy is stopped it closes WebSockets without regard to who writes to them, which over
+// HTTP/2 is a race.
+func (c *Caddy) drain() {
+	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		var upstreams []struct {
+			Requests int `json:"num_requests"`
+		}
+		if json.Unmarshal([]byte(c.Admin("GET", "/reverse_proxy/upstreams", "").Body), &upstreams) != nil {
+			return
+		}
+		busy := 0
+		for _, u := range upstreams {
+			busy += u.Requests
+		}
+		if busy == 0 {
+			return
+		}
+	}
 }
 
 // stop stops Caddy with its admin endpoint, which caddy.Stop alone leaves open.
