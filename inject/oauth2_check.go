@@ -101,6 +101,9 @@ func (o *OAuth2) checkAddress() error {
 		if _, err := fetch.CheckURL(x.url); err != nil {
 			return fmt.Errorf("%s: %w", x.option, err)
 		}
+		if x.option == "issuer" && strings.Contains(x.url, "/.well-known/") {
+			return errors.New("issuer is what stands before /.well-known/ in the address of its discovery document")
+		}
 	}
 	return nil
 }

@@ -62,8 +62,12 @@ func (j *JWTVerify) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err := j.prepareAlgorithms(); err != nil {
 		return d.WrapErr(err)
 	}
-	if _, err := j.source(); err != nil {
+	if option, err := j.source(); err != nil {
 		return d.WrapErr(err)
+	} else if option == "issuer" || option == "jwks_url" {
+		if err := j.checkAddress(); err != nil {
+			return d.WrapErr(err)
+		}
 	}
 	return nil
 }

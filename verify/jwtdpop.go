@@ -106,8 +106,10 @@ func (j *JWTVerify) checkPossession(r *http.Request, raw, scheme string, v *veri
 	}
 	withProof := strings.EqualFold(scheme, dpopScheme)
 	switch {
-	case v.dpopKey == "" && (withProof || j.proofs.required):
+	case v.dpopKey == "" && withProof:
 		return fmt.Errorf("%w: the token is bound to no key, so DPoP proves nothing", ErrRejected)
+	case v.dpopKey == "" && j.proofs.required:
+		return fmt.Errorf("%w: the token is not bound to a key (no cnf.jkt), which dpop required demands", ErrRejected)
 	case v.dpopKey == "":
 		return nil
 	case scheme != "" && !withProof:

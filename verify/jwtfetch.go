@@ -176,14 +176,22 @@ func (s *sharedSource) headers() http.Header {
 	return nil
 }
 
-// remoteKeys finds or makes the source. It starts when the configuration is in force.
-func (j *JWTVerify) remoteKeys(ctx caddy.Context) (keyring, error) {
-	where := j.JWKSURL
+// checkAddress checks the address that keys are fetched from.
+func (j *JWTVerify) checkAddress() error {
+	option, where := "jwks_url", j.JWKSURL
 	if where == "" { // else the issuer is a name, to be compared
-		where = j.Issuer
+		option, where = "issuer", j.Issuer
 	}
 	if _, err := fetch.CheckURL(where); err != nil {
-		return nil, fmt.Errorf("%q: %w", where, err)
+		return fmt.Errorf("%s %q: %w", option, where, err)
+	}
+	return nil
+}
+
+// remoteKeys finds or makes the source. It starts when the configuration is in force.
+func (j *JWTVerify) remoteKeys(ctx caddy.Context) (keyring, error) {
+	if err := j.checkAddress(); err != nil {
+		return nil, err
 	}
 	c, err := j.KeyFetching.config()
 	if err != nil {

@@ -55,6 +55,9 @@ func (o *ownKeys) vouches(thumbprint [sha256.Size]byte) bool {
 func newOwnKeys(log *zap.Logger, option string, v *secret.Value, parse func(string) (*jose.Set, error)) (*ownKeys, error) {
 	o := new(ownKeys)
 	set, err := parse(v.Get())
+	if err != nil && strings.HasPrefix(v.Get(), "/") {
+		err = fmt.Errorf("%w; to read a file write {file.%s}", err, v.Get())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", option, err)
 	}

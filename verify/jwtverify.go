@@ -168,6 +168,8 @@ func (j *JWTVerify) prepareChecks() (err error) {
 	switch {
 	case len(j.Audience) == 0 && !j.AnyAudience:
 		return errors.New("it needs an audience, or any_audience: without one, tokens that the issuer made for other services would be accepted")
+	case strings.Contains(j.Issuer, "/.well-known/"):
+		return errors.New("issuer is what stands before /.well-known/ in the address of its discovery document")
 	case len(j.Audience) > 0 && j.AnyAudience:
 		return errors.New("audience and any_audience contradict each other")
 	case slices.Contains(j.Audience, ""), slices.Contains(j.Scope, ""), slices.Contains(j.RequiredClaims, ""):

@@ -59,7 +59,7 @@ CALLER_KEY=$(bin/caddy rr keygen | sed -n 's/^key: *//p')
 [ -n "$CALLER_KEY" ] || fail "caddy rr keygen printed no key"
 export RR_PORT STRIPE_PORT CALLER_KEY
 
-start stripe-mock "http://127.0.0.1:$STRIPE_PORT/" bin/stripe-mock -http-addr "127.0.0.1:$STRIPE_PORT"
+start stripe-mock "http://127.0.0.1:$STRIPE_PORT/" bin/stripe-mock -http-addr "127.0.0.1:$STRIPE_PORT" -https-addr 127.0.0.1:0
 start gateway "$gateway/" env STRIPE_KEY=sk_test_quickstart bin/caddy run --config examples/quickstart/Caddyfile
 
 if [ "${1-}" != --check ]; then

@@ -54,7 +54,9 @@ func check() *cobra.Command {
 would happen to a request: which verifier recognises the caller, and what each rule of
 each scope says. The credential is read from a file or from standard input (-), never
 from the command line, and is sent as a bearer token; with --user it is the password of
-that user. No request is made. The exit status is 0 if the request would be forwarded.`,
+that user. The request is not sent; issuers' keys are fetched and introspection endpoints asked,
+as the gateway would. The exit status is 0 if the verifiers and rules let the request through;
+whether a token for the upstream can be had is not tried.`,
 		Example: `  printenv AGENT_KEY | caddy rr check --proxy stripe --secret - GET /v1/charges
   caddy rr check --proxy stripe --secret /run/secrets/agent POST /v1/charges --body charge.json -H 'Content-Type: application/json'`,
 		Args: cobra.ExactArgs(2),
@@ -161,6 +163,9 @@ func (f *checkFlags) ask(r *http.Request) (Report, error) {
 	raw, _, _, err := caddycmd.LoadConfig(f.config, f.adapter)
 	if err != nil {
 		return Report{}, err
+	}
+	if len(raw) == 0 {
+		return Report{}, errors.New("there is no Caddyfile in this directory; say which configuration with --config")
 	}
 	var cfg struct {
 		Apps map[string]json.RawMessage `json:"apps"`

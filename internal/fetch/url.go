@@ -41,6 +41,8 @@ func checkURL(u *url.URL) error {
 		return errors.New("the URL must begin with https:// (or http:// for this machine)")
 	case u.Opaque != "" || u.Hostname() == "":
 		return errors.New("the URL has no host")
+	case strings.ContainsAny(u.Host, "<>{} "):
+		return errors.New("the host has something to fill in: <…> or {…} stands for yours")
 	case u.User != nil:
 		return errors.New("the URL must not hold a user name or password")
 	case u.Fragment != "":
