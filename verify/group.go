@@ -218,7 +218,6 @@ func (gr *group) try(r *http.Request, present bool, reason error, adm admission,
 			t = &trial{admission: adm}
 		}
 		id, err := ask(a.verifier, r, &last, adm, t)
-		var lacking *InsufficientScope
 		switch {
 		case err == nil && a.expired(now):
 			reason = fmt.Errorf("%w: %s: %w", ErrRejected, a.label, errExpired)
@@ -227,7 +226,7 @@ func (gr *group) try(r *http.Request, present bool, reason error, adm admission,
 		case errors.Is(err, ErrAbsent):
 		case errors.Is(err, ErrCostly): // another may remember the caller
 			costly = true
-		case errors.As(err, &lacking):
+		case errors.As(err, new(*InsufficientScope)):
 			reason = fmt.Errorf("%s: %w", a.label, err)
 		case errors.Is(err, ErrRejected):
 			if !errors.As(reason, new(Challenged)) { // which tells the caller more

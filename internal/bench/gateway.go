@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -20,6 +22,7 @@ import (
 type gateway struct {
 	row     row
 	address string
+	token   string // of the check
 	load    *load
 	process *exec.Cmd
 	exited  <-chan struct{}
@@ -27,16 +30,23 @@ type gateway struct {
 	admin   *http.Client
 }
 
+// parties are who the gateways deal with.
+type parties struct {
+	upstream string // host and port
+	issuer   *issuer
+}
+
 // startGateway starts a row's gateway in its own folder, waits until it answers
 // and checks that it does what the row is about. The caller stops it.
-func startGateway(o options, r row, dir, upstream string) (*gateway, error) {
+func startGateway(o options, r row, dir string, p parties) (*gateway, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
 	socket := filepath.Join(dir, "admin.sock")
-	config := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(config, []byte(r.Caddyfile), 0o600); err != nil {
+	config, keys := filepath.Join(dir, "Caddyfile"), filepath.Join(dir, "keys.json")
+	err1, err2 := os.WriteFile(config, []byte(r.Caddyfile), 0o600), os.WriteFile(keys, p.issuer.keys, 0o600)
+	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
 	g := &gateway{row: r, address: address, admin: unixClient(socket)}
@@ -45,28 +55,32 @@ func startGateway(o options, r row, dir, upstream string) (*gateway, error) {
 	g.process.Stderr = &g.said
 	g.process.Env = append([]string{
 		"GOMAXPROCS=1", "HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir,
-		"BENCH_ADMIN=unix/" + socket, "BENCH_ADDRESS=" + address, "BENCH_UPSTREAM=" + upstream,
+		"BENCH_ADMIN=unix/" + socket, "BENCH_ADDRESS=" + address, "BENCH_UPSTREAM=" + p.upstream, "BENCH_KEYS=" + keys,
 	}, benchSecrets...)
 	if g.exited, err = startPinned(g.process, o.gatewayCore); err != nil {
 		return nil, fmt.Errorf("start %s: %w", o.caddy, err)
 	}
-	if err := g.ready(o); err != nil {
+	if err := g.ready(o, p.issuer.of(o, r)); err != nil {
 		g.stop()
 		return nil, fmt.Errorf("%w\n%s", err, g.said.String())
 	}
 	return g, nil
 }
 
-// ready waits for the gateway's first answer, checks it, and opens the load.
-func (g *gateway) ready(o options) error {
+// ready waits for the gateway's first answer, checks it, and opens the load. The
+// check has the last token, which the load comes to last.
+func (g *gateway) ready(o options, tokens []string) error {
 	if err := g.listening(); err != nil {
 		return err
+	}
+	if len(tokens) > 0 {
+		g.token = tokens[len(tokens)-1]
 	}
 	if err := g.check(); err != nil {
 		return fmt.Errorf("row %s: %w", g.row.Name, err)
 	}
 	var err error
-	g.load, err = openLoad(g.address, requestBytes(g.row, g.row.Path, g.address), o.connections)
+	g.load, err = openLoad(g.address, requestsOf(g.row, g.address, tokens), o.connections)
 	return err
 }
 
@@ -97,7 +111,8 @@ func (g *gateway) check() error {
 	if !bytes.Contains(echoed, []byte(g.row.Sends)) {
 		return fmt.Errorf("the upstream did not get %q", g.row.Sends)
 	}
-	if g.row.Hides != "" && bytes.Contains(echoed, []byte(g.row.Hides)) {
+	hidden := strings.ReplaceAll(g.row.Hides, eachToken, g.token)
+	if hidden != "" && bytes.Contains(echoed, []byte(hidden)) {
 		return fmt.Errorf("the upstream got the caller's credential")
 	}
 	body, err := g.get(g.row.Path)
@@ -116,7 +131,7 @@ func (g *gateway) get(path string) ([]byte, error) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(patience))
-	if _, err := conn.Write(requestBytes(g.row, path, g.address)); err != nil {
+	if _, err := conn.Write(requestBytes(g.row, path, g.address, g.token)); err != nil {
 		return nil, err
 	}
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,27 +25,40 @@ type window struct {
 	p50, p99 time.Duration // from the first byte written to the last byte read
 }
 
-// load is a set of kept-alive connections to one gateway that all send the same
-// request bytes and expect the same body.
+// load is a set of kept-alive connections to one gateway that send the same
+// requests, in turn over all of them, and expect the same body.
 type load struct {
-	request []byte
-	conns   []net.Conn
+	requests [][]byte
+	next     atomic.Int64 // how many were sent since the gateway's start
+	conns    []net.Conn
 }
 
 // requestBytes is one request of the row, as it goes on the wire.
-func requestBytes(r row, path, host string) []byte {
+func requestBytes(r row, path, host, token string) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nAccept: */*\r\n", path, host)
 	for _, header := range r.Headers {
-		b.WriteString(header + "\r\n")
+		b.WriteString(strings.ReplaceAll(header, eachToken, token) + "\r\n")
 	}
 	b.WriteString("\r\n")
 	return b.Bytes()
 }
 
+// requestsOf are the row's requests, one for each token.
+func requestsOf(r row, host string, tokens []string) [][]byte {
+	if len(tokens) == 0 {
+		return [][]byte{requestBytes(r, r.Path, host, "")}
+	}
+	requests := make([][]byte, len(tokens))
+	for i, token := range tokens {
+		requests[i] = requestBytes(r, r.Path, host, token)
+	}
+	return requests
+}
+
 // openLoad dials the connections; the caller closes the load.
-func openLoad(address string, request []byte, connections int) (*load, error) {
-	l := &load{request: request}
+func openLoad(address string, requests [][]byte, connections int) (*load, error) {
+	l := &load{requests: requests}
 	for range connections {
 		conn, err := net.DialTimeout("tcp", address, patience)
 		if err != nil {
@@ -61,25 +76,36 @@ func (l *load) close() {
 	}
 }
 
+// sendAll sends each request once, so that the gateway has seen it.
+func (l *load) sendAll() error {
+	seen, err := l.run(time.Minute, 0, int64(len(l.requests)))
+	if err == nil && seen.requests < len(l.requests) {
+		err = fmt.Errorf("only %d of %d requests were answered in a minute", seen.requests, len(l.requests))
+	}
+	return err
+}
+
 // run sends requests on every connection for the duration, one at a time on
-// each, and gives what it saw. With a rate (requests per second over all
-// connections) they are spread evenly; with 0 each follows the answer to the
-// one before. A single answer that is not right is an error: a gateway that
+// each, at most so many, and gives what it saw. With a rate (requests per second
+// over all connections) they are spread evenly; with 0 each follows the answer to
+// the one before. A single answer that is not right is an error: a gateway that
 // fails quickly must not look fast.
-func (l *load) run(duration time.Duration, rate float64) (window, error) {
+func (l *load) run(duration time.Duration, rate float64, most int64) (window, error) {
 	var (
 		group   sync.WaitGroup
+		left    atomic.Int64
 		times   = make([][]time.Duration, len(l.conns))
 		failed  = make([]error, len(l.conns))
 		started = time.Now()
 		end     = started.Add(duration)
 	)
+	left.Store(most)
 	for i, conn := range l.conns {
 		_ = conn.SetDeadline(end.Add(patience))
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			times[i], failed[i] = l.drive(conn, l.pace(i, started, rate), end)
+			times[i], failed[i] = l.drive(conn, l.pace(i, started, rate), &left, end)
 		}()
 	}
 	group.Wait()
@@ -109,18 +135,19 @@ func (l *load) pace(i int, started time.Time, rate float64) func() {
 	}
 }
 
-// drive sends requests on one connection until the end, and gives how long each
-// took.
-func (l *load) drive(conn net.Conn, wait func(), end time.Time) ([]time.Duration, error) {
+// drive sends requests on one connection until the end, or until none is left, and
+// gives how long each took.
+func (l *load) drive(conn net.Conn, wait func(), left *atomic.Int64, end time.Time) ([]time.Duration, error) {
 	buffer := make([]byte, 4*bodySize)
 	times := make([]time.Duration, 0, 4096)
 	for {
 		wait()
 		sent := time.Now()
-		if !sent.Before(end) {
+		if !sent.Before(end) || left.Add(-1) < 0 {
 			return times, nil
 		}
-		if _, err := conn.Write(l.request); err != nil {
+		request := l.requests[(l.next.Add(1)-1)%int64(len(l.requests))]
+		if _, err := conn.Write(request); err != nil {
 			return nil, fmt.Errorf("send: %w", err)
 		}
 		body, err := readAnswer(conn, buffer)

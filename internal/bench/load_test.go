@@ -1,7 +1,11 @@
 package main
 
 import (
+	"fmt"
+	"math"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +17,7 @@ var sample = row{Path: "/v1/charges", Headers: []string{"X-Api-Key: k"}}
 func TestLoadCountsWhatTheUpstreamAnswers(t *testing.T) {
 	server := serve(t)
 	l := dial(t, server.address(), 4)
-	seen, err := l.run(50*time.Millisecond, 0)
+	seen, err := l.run(50*time.Millisecond, 0, math.MaxInt64)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,12 +29,35 @@ func TestLoadCountsWhatTheUpstreamAnswers(t *testing.T) {
 func TestLoadKeepsToTheRate(t *testing.T) {
 	server := serve(t)
 	l := dial(t, server.address(), 4)
-	seen, err := l.run(500*time.Millisecond, 100)
+	seen, err := l.run(500*time.Millisecond, 100, math.MaxInt64)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if seen.requests < 10 || seen.requests > 52 {
 		t.Errorf("sent %d requests in half a second at 100 a second", seen.requests)
+	}
+}
+
+func TestLoadSendsItsRequestsInTurn(t *testing.T) {
+	counts := make(chan string, 1000)
+	address := record(t, counts)
+	requests := requestsOf(row{Path: "/", Headers: []string{"N: " + eachToken}}, address, []string{"a", "b", "c"})
+	l, err := openLoad(address, requests, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.close)
+	if err := l.sendAll(); err != nil {
+		t.Fatal(err)
+	}
+	if seen := tally(counts); seen != "1 1 1" {
+		t.Errorf("sent all once, of each %s", seen)
+	}
+	if seen, err := l.run(time.Minute, 0, 31); err != nil || seen.requests != 31 || seen.took > patience {
+		t.Errorf("31 requests at most: %+v, %v", seen, err)
+	}
+	if seen := tally(counts); seen != "11 10 10" { // in turn, going on where it was
+		t.Errorf("of 31, sent of each %s", seen)
 	}
 }
 
@@ -45,7 +72,7 @@ func TestLoadFailsWhenAnAnswerIsNotRight(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := dial(t, serveOnce(t, reply), 1)
-			if seen, err := l.run(50*time.Millisecond, 0); err == nil {
+			if seen, err := l.run(50*time.Millisecond, 0, math.MaxInt64); err == nil {
 				t.Errorf("took it for good: %+v", seen)
 			}
 		})
@@ -79,10 +106,11 @@ func TestCheckRefusesAGatewayThatDoesNotDoItsWork(t *testing.T) {
 	}{
 		{"the credential arrived", row{Path: "/v1/charges", Headers: []string{"A: vendor"}, Sends: "A: vendor"}, ""},
 		{"the vendor's credential is missing", row{Path: "/v1/charges", Headers: []string{"A: caller"}, Sends: "A: vendor"}, "did not get"},
+		{"the caller's token leaked", row{Path: "/v1/charges", Headers: []string{"A: vendor", "B: " + eachToken}, Sends: "A: vendor", Hides: eachToken}, "caller's credential"},
 		{"the caller's credential leaked", row{Path: "/v1/charges", Headers: []string{"A: vendor", "B: caller"}, Sends: "A: vendor", Hides: "caller"}, "caller's credential"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := (&gateway{row: c.row, address: address}).check()
+			err := (&gateway{row: c.row, address: address, token: "a.b.c"}).check()
 			if (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
 				t.Errorf("check said %v, want %q", err, c.fault)
 			}
@@ -102,7 +130,7 @@ func serve(t *testing.T) *upstream {
 
 func dial(t *testing.T, address string, connections int) *load {
 	t.Helper()
-	l, err := openLoad(address, requestBytes(sample, sample.Path, address), connections)
+	l, err := openLoad(address, requestsOf(sample, address, nil), connections)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,4 +156,24 @@ func serveOnce(t *testing.T, reply string) (address string) {
 		_, _ = conn.Write([]byte(reply))
 	}()
 	return listener.Addr().String()
+}
+
+// record answers like the upstream and gives the value of each request's header N.
+func record(t *testing.T, values chan<- string) (address string) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		values <- r.Header.Get("N")
+		_, _ = w.Write(fixedBody)
+	}))
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+// tally takes what was recorded and tells how often a, b and c were there.
+func tally(values <-chan string) string {
+	seen := map[string]int{}
+	for len(values) > 0 {
+		seen[<-values]++
+	}
+	return fmt.Sprint(seen["a"], seen["b"], seen["c"])
 }

@@ -36,13 +36,20 @@ func measure(ctx context.Context, o options, selected []row) ([]measured, error)
 	for i, r := range selected {
 		all[i].row = r
 	}
+	signs, err := newIssuer()
+	if err == nil {
+		err = signs.prepare(o, selected)
+	}
+	if err != nil {
+		return nil, err
+	}
 	server, err := startUpstream()
 	if err != nil {
 		return nil, err
 	}
 	defer server.close()
 	for range o.lives {
-		if err := live(ctx, o, all, server.address()); err != nil {
+		if err := live(ctx, o, all, parties{server.address(), signs}); err != nil {
 			return nil, err
 		}
 	}
@@ -50,7 +57,7 @@ func measure(ctx context.Context, o options, selected []row) ([]measured, error)
 }
 
 // live starts a gateway per row, warms all up, takes the rounds and stops them.
-func live(ctx context.Context, o options, all []measured, upstream string) error {
+func live(ctx context.Context, o options, all []measured, p parties) error {
 	dir, err := os.MkdirTemp("", "rr-bench-")
 	if err != nil {
 		return err
@@ -67,7 +74,7 @@ func live(ctx context.Context, o options, all []measured, upstream string) error
 		if err := os.Mkdir(own, 0o700); err != nil {
 			return err
 		}
-		g, err := startGateway(o, all[i].row, own, upstream)
+		g, err := startGateway(o, all[i].row, own, p)
 		if err != nil {
 			return err
 		}
@@ -87,12 +94,18 @@ func live(ctx context.Context, o options, all []measured, upstream string) error
 // once more to count what a request allocates. Asking allocates too, so what one
 // question costs is found first and taken off.
 func (g *gateway) warm(o options) (perRequest, error) {
-	if _, err := g.load.run(o.warmup, 0); err != nil {
+	if !g.row.Tokens.Unseen {
+		if err := g.load.sendAll(); err != nil {
+			return perRequest{}, fmt.Errorf("row %s: %w", g.row.Name, err)
+		}
+	}
+	most := g.row.Tokens.most(o.warmup)
+	if _, err := g.load.run(o.warmup, 0, most); err != nil {
 		return perRequest{}, fmt.Errorf("row %s: %w", g.row.Name, err)
 	}
 	first, err1 := g.heapNow()
 	before, err2 := g.heapNow()
-	seen, err3 := g.load.run(o.warmup, 0)
+	seen, err3 := g.load.run(o.warmup, 0, most)
 	after, err4 := g.heapNow()
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return perRequest{}, fmt.Errorf("row %s: %w", g.row.Name, err)
@@ -138,7 +151,7 @@ func takeRounds(ctx context.Context, o options, all []measured, gateways []*gate
 func (g *gateway) turn(o options) (turn, error) {
 	pid := g.process.Process.Pid
 	before, err1 := cpuTime(pid)
-	seen, err2 := g.load.run(o.duration, o.rate)
+	seen, err2 := g.load.run(o.duration, o.rate, g.row.Tokens.most(o.duration))
 	after, err3 := cpuTime(pid)
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return turn{}, err

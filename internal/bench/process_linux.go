@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -53,6 +54,28 @@ func startPinned(command *exec.Cmd, core int) (exited <-chan struct{}, err error
 		}
 	}()
 	return ended, <-started
+}
+
+// onCores does the work on each of the cores at the same time, although the program
+// itself runs on one.
+func onCores(cores []int, work func()) error {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(len(cores)))
+	done := make(chan error)
+	for _, core := range cores {
+		go func() {
+			runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
+			err := setAffinity(core)
+			if err == nil {
+				work()
+			}
+			done <- err
+		}()
+	}
+	var failed []error
+	for range cores {
+		failed = append(failed, <-done)
+	}
+	return errors.Join(failed...)
 }
 
 // setAffinity binds the calling thread to one core.

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,6 +35,53 @@ func TestStartPinnedSaysWhatFailed(t *testing.T) {
 			t.Errorf("%s on core %d: started", name, core)
 		}
 		<-exited
+	}
+}
+
+func TestWorkIsDoneOnEachCoreOnce(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[string]int{}
+	cores := []int{0, runtime.NumCPU() - 1}
+	err := onCores(cores, func() {
+		status, err := os.ReadFile("/proc/thread-self/status")
+		_, list, _ := strings.Cut(string(status), "\nCpus_allowed_list:\t")
+		core, _, _ := strings.Cut(list, "\n")
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			t.Error(err)
+		}
+		seen[core]++
+	})
+	want := map[string]int{}
+	for _, core := range cores {
+		want[strconv.Itoa(core)]++
+	}
+	if err != nil || !maps.Equal(seen, want) {
+		t.Errorf("worked on %v, want %v: %v", seen, want, err)
+	}
+	if err := onCores([]int{0, 100_000}, func() {}); err == nil {
+		t.Error("worked on a core that is not there")
+	}
+}
+
+func TestRowsGetTheTokensThatTheyNeed(t *testing.T) {
+	i, err := newIssuer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	few, some := tokenRow("few", 0, tokens{Algorithm: "EdDSA", Count: 2}), tokenRow("some", 0, tokens{Algorithm: "EdDSA", Count: 5})
+	o := options{gatewayCore: 0, loadCore: 0}
+	if err := i.prepare(o, []row{few, some, sample}); err != nil {
+		t.Fatal(err)
+	}
+	list := i.of(o, some)
+	different := slices.Compact(slices.Sorted(slices.Values(list)))
+	if len(list) != 5 || len(different) != 5 || slices.Contains(list, "") || !slices.Equal(i.of(o, few), list[:2]) {
+		t.Errorf("made %q", list)
+	}
+	if len(i.of(o, sample)) != 0 {
+		t.Error("a row without tokens has some")
 	}
 }
 

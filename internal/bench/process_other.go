@@ -14,4 +14,6 @@ func pinSelf(int) error { return errNotLinux }
 
 func startPinned(*exec.Cmd, int) (<-chan struct{}, error) { return nil, errNotLinux }
 
+func onCores([]int, func()) error { return errNotLinux }
+
 func cpuTime(int) (time.Duration, error) { return 0, errNotLinux }

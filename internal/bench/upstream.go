@@ -17,6 +17,12 @@ var headEnd = []byte("\r\n\r\n")
 // the program sees what left the gateway, at no cost to the measured requests.
 const echoPath = "/v1/echo"
 
+// tokenPath is where the upstream is a token endpoint, whose tokens are the vendor's key.
+const tokenPath = "/token"
+
+// tokenBody is the token endpoint's answer.
+var tokenBody = []byte(`{"access_token":"` + vendorKey + `","token_type":"Bearer","expires_in":3600}`)
+
 // fixedBody is what every measured request is answered with.
 var fixedBody = []byte(`{"data":"` + strings.Repeat("x", bodySize-len(`{"data":""}`)) + `"}`)
 
@@ -70,6 +76,10 @@ func (u *upstream) serve(conn net.Conn) {
 			continue
 		}
 		head := buffer[:end+len(headEnd)]
+		if bytes.HasPrefix(head, []byte("POST "+tokenPath+" ")) {
+			_, _ = conn.Write(answer(tokenBody))
+			return // with the body unread
+		}
 		reply := u.fixed
 		if bytes.HasPrefix(head, []byte("GET "+echoPath+" ")) {
 			reply = answer(head)

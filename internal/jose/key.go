@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 
 	"github.com/MicahParks/jwkset"
 )
@@ -117,7 +118,8 @@ func ParseJWK(member map[string]any) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := NewKey(public, s["kid"], NormalAlgorithm(s["alg"]))
+	// a key is not to keep the text of its whole set
+	k, err := NewKey(public, strings.Clone(s["kid"]), strings.Clone(NormalAlgorithm(s["alg"])))
 	if err != nil {
 		return nil, err
 	}

@@ -25,8 +25,9 @@ type Options struct {
 	NoNUL bool
 }
 
-// Decode is encoding/json's decoding into any, with numbers as json.Number. Errors say
-// what is wrong with "it", and hold nothing of the data.
+// Decode is encoding/json's decoding into any, with numbers as json.Number. Strings are
+// parts of one copy of the data, which stays as long as one of them. Errors say what is
+// wrong with "it", and hold nothing of the data.
 func Decode(data []byte, o Options) (any, error) {
 	if !utf8.Valid(data) || !json.Valid(data) {
 		return nil, errors.New("it is not valid JSON")
@@ -34,7 +35,7 @@ func Decode(data []byte, o Options) (any, error) {
 	if hasLoneSurrogate(data) {
 		return nil, errors.New("it has half a surrogate pair, which is no character")
 	}
-	d := decoder{data, o}
+	d := decoder{string(data), o}
 	return d.value(0)
 }
 
@@ -89,7 +90,7 @@ func escapedUnit(data []byte) int {
 // decoder walks through JSON that is known to be valid, which encoding/json's Decoder does
 // not know: it would take several times as long, and anybody may send tokens.
 type decoder struct {
-	rest []byte
+	rest string
 	Options
 }
 
@@ -171,9 +172,9 @@ func (d *decoder) text() (s string, err error) {
 	quoted := d.rest[:end+1]
 	d.rest = d.rest[end+1:]
 	if !escaped {
-		return string(quoted[1:end]), nil
+		return quoted[1:end], nil
 	}
-	if err = json.Unmarshal(quoted, &s); err != nil {
+	if err = json.Unmarshal([]byte(quoted), &s); err != nil {
 		return "", errors.New("it is not valid JSON")
 	}
 	return s, nil
