@@ -142,7 +142,7 @@ func (j *JWT) define(d definition, secrets material, expand bool) (definition, e
 	}
 	if len(m.claims.refs) > 0 {
 		d.perCaller = func(x *exchange.Exchange) (key [32]byte, c *caller, err error) {
-			c = &caller{ID: x.ID, Claims: x.Claims, Expires: x.Expires}
+			c = &caller{ID: x.ID, Claims: x.Claims, Expires: endOf(x)}
 			key, err = m.claims.key(c)
 			return key, c, err
 		}

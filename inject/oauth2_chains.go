@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"crypto/sha256"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -65,17 +66,19 @@ func (o *OAuth2) chain() (*oauth.Chain, [sha256.Size]byte) {
 	token := o.secrets.get("refresh_token")
 	if o.KeepRotated {
 		path, _ := secretFile(o.RefreshToken)
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			path = real
+		}
 		c := chains.get(chainKey("file", path), func() oauth.Keeper { return tokenFile(path) })
 		return c, c.Root(token)
 	}
-	parts := []string{"memory", o.TokenURL, o.Issuer, o.secrets.get("client_id")}
 	if o.grant() == oauth.AuthorizationCode { // what somebody consents to is in what is asked for
 		ask := o.ask()
-		parts = append(parts, "consent", o.AuthorizationURL, ask.Scope(), fmt.Sprintf("%q", []any{ask.Audiences, ask.Resources, ask.Params}))
+		parts := append([]string{}, "consent", o.TokenURL, o.Issuer, o.secrets.get("client_id"), o.AuthorizationURL, ask.Scope(), fmt.Sprintf("%q", []any{ask.Audiences, ask.Resources, ask.Params}))
 		c := chains.get(chainKey(parts...), func() oauth.Keeper { return oauth.Memory(nil) })
 		return c, c.Current()
 	}
-	c := chains.get(chainKey(append(parts, token)...), func() oauth.Keeper { return oauth.Memory(&oauth.Grant{Refresh: token}) })
+	c := chains.get(chainKey("memory", token), func() oauth.Keeper { return oauth.Memory(&oauth.Grant{Refresh: token}) })
 	return c, sha256.Sum256([]byte(token))
 }
 

@@ -98,7 +98,7 @@ func (g *granting) perCaller() func(*exchange.Exchange) ([32]byte, *caller, erro
 		return ofToken
 	case g.claims != nil && len(g.claims.refs) > 0:
 		return func(x *exchange.Exchange) (key [32]byte, c *caller, err error) {
-			c = &caller{ID: x.ID, Claims: x.Claims, Expires: x.Expires}
+			c = &caller{ID: x.ID, Claims: x.Claims, Expires: endOf(x)}
 			key, err = g.claims.key(c)
 			return key, c, err
 		}
@@ -111,7 +111,7 @@ func ofToken(x *exchange.Exchange) (key [32]byte, c *caller, err error) {
 	if x.Token == "" {
 		return key, nil, errors.New("the caller has no token that could be exchanged")
 	}
-	c = &caller{Token: x.Token, Expires: x.Expires}
+	c = &caller{Token: x.Token, Expires: endOf(x)}
 	parts := appendPart(nil, c.Token)
 	return sha256.Sum256(appendPart(parts, strconv.FormatInt(c.Expires.UnixNano(), 10))), c, nil
 }

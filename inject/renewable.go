@@ -27,6 +27,19 @@ type caller struct {
 	Expires time.Time // of the caller's proof; no token for the caller is used for longer
 }
 
+// endOf is when what the caller proved itself with ends. A caller within the leeway is
+// over already; two seconds are left then to make use of what is made.
+func endOf(x *exchange.Exchange) time.Time {
+	if x.Ends.IsZero() {
+		return x.Expires
+	}
+	soonest := time.Now().Truncate(time.Second).Add(2 * time.Second)
+	if x.Ends.Before(soonest) && soonest.Before(x.Expires) {
+		return soonest
+	}
+	return x.Ends
+}
+
 // definition is what a kind of credential says of its tokens.
 type definition struct {
 	// kind is the kind of credential; label, the credential's name in metrics and on the

@@ -27,6 +27,7 @@ func (g *Gate) send(x *exchange.Exchange, rt http.RoundTripper, req, out *http.R
 	body := newReplay(out)
 	res, cancel, err := attempt(x, rt, out)
 	if err != nil || res.StatusCode != http.StatusUnauthorized || !body.ready(req) {
+		body.forget()
 		return res, cancel, err
 	}
 	if renewed, err := renewable.Renew(out); err != nil || !renewed {
@@ -61,9 +62,11 @@ func attempt(x *exchange.Exchange, rt http.RoundTripper, out *http.Request) (*ht
 	return res, cancel, err
 }
 
-// discard lets the connection be used again, unless the body is large.
+// discard lets the connection be used again, unless the body is large or slow.
 func discard(res *http.Response) {
+	slow := time.AfterFunc(100*time.Millisecond, func() { _ = res.Body.Close() })
 	_, _ = io.CopyN(io.Discard, res.Body, 64<<10)
+	slow.Stop()
 	_ = res.Body.Close()
 }
 
@@ -75,6 +78,9 @@ type replay struct {
 	mu   sync.Mutex
 	kept bytes.Buffer
 	over bool          // too much was read to keep
+	busy bool          // a Read is under way
+	shut bool          // closed
+	err  error         // of the source
 	done chan struct{} // the attempt does not read any more
 	once sync.Once
 }
@@ -91,23 +97,39 @@ func newReplay(out *http.Request) *replay {
 
 // Read implements io.Reader.
 func (b *replay) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	if b.shut && b.err == nil {
+		b.err = http.ErrBodyReadAfterClose
+	}
+	if err := b.err; err != nil { // the source is another attempt's by now
+		b.mu.Unlock()
+		return 0, err
+	}
+	b.busy = true
+	b.mu.Unlock()
 	n, err := b.src.Read(p)
 	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.busy, b.err = false, err
 	if b.over = b.over || b.kept.Len()+n > maxReplay; b.over {
 		b.kept = bytes.Buffer{}
 	} else {
 		b.kept.Write(p[:n])
 	}
-	b.mu.Unlock()
-	if err != nil {
+	if err != nil || b.shut {
 		b.once.Do(func() { close(b.done) })
 	}
 	return n, err
 }
 
-// Close ends the attempt's reading. The body itself is the server's to close.
+// Close ends the attempt's reading, once a Read that is under way has returned.
 func (b *replay) Close() error {
-	b.once.Do(func() { close(b.done) })
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shut = true
+	if !b.busy {
+		b.once.Do(func() { close(b.done) })
+	}
 	return nil
 }
 
@@ -132,6 +154,16 @@ func (b *replay) ready(req *http.Request) bool {
 	default:
 		return false
 	}
+}
+
+// forget keeps nothing any more: the body may go on for long.
+func (b *replay) forget() {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	b.over, b.kept = true, bytes.Buffer{}
+	b.mu.Unlock()
 }
 
 // again is the whole body for another attempt: what was kept, and what was never read.

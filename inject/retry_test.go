@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -82,6 +83,11 @@ const (
 // startNumbered starts a gateway to u and returns its address.
 func startNumbered(t *testing.T, u *rrtest.Upstream) string {
 	t.Helper()
+	return startNumberedAt(t, u.URL)
+}
+
+func startNumberedAt(t *testing.T, target string) string {
+	t.Helper()
 	t.Setenv("RR_CALLER", callerKey)
 	port := rrtest.FreePort(t)
 	rrtest.Start(t, fmt.Sprintf(`
@@ -97,7 +103,7 @@ func startNumbered(t *testing.T, u *rrtest.Upstream) string {
 :%d {
 	rr_proxy p
 }
-`, u.URL, port))
+`, target, port))
 	number.Store(0)
 	renewals.Store(0)
 	stubborn.Store(false)
@@ -174,5 +180,59 @@ func TestRetriesInParallel(t *testing.T) {
 	wg.Wait()
 	if n := number.Load(); n != 1 {
 		t.Errorf("%d tokens were made", n)
+	}
+}
+
+// TestRetryWhileTheCallerUploads: an upstream that refuses early, over HTTP/2 too, gets the
+// whole body the second time.
+func TestRetryWhileTheCallerUploads(t *testing.T) {
+	for _, scheme := range []string{"http", "h2c"} {
+		for _, length := range []int64{-1, 50} {
+			t.Run(fmt.Sprint(scheme, length), func(t *testing.T) {
+				u := rrtest.NewUpstream(t)
+				u.Handle("/up", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Header.Get("Authorization") != "Bearer token-1" {
+						_, _ = io.ReadFull(r.Body, make([]byte, 5))
+						w.WriteHeader(http.StatusUnauthorized)
+						return
+					}
+					b, err := io.ReadAll(r.Body)
+					fmt.Fprintf(w, "%s %v", b, err)
+				}))
+				addr := startNumberedAt(t, scheme+"://"+u.Addr)
+				body, write := io.Pipe()
+				req := rrtest.Request(t, "POST", addr+"/up", "", withKey)
+				req.Body, req.ContentLength = body, length
+				go func() {
+					for i := range 10 {
+						fmt.Fprintf(write, "part%d", i)
+						time.Sleep(20 * time.Millisecond)
+					}
+					write.Close()
+				}()
+				a := rrtest.Send(t, rrtest.HTTP1(t, nil), req)
+				if want := "part0part1part2part3part4part5part6part7part8part9 <nil>"; a.Status != 200 || a.Body != want {
+					t.Errorf("%d %q", a.Status, a.Body)
+				}
+			})
+		}
+	}
+}
+
+// TestRetryDoesNotWaitForTheRefusal: the body of a 401 that does not end keeps nobody.
+func TestRetryDoesNotWaitForTheRefusal(t *testing.T) {
+	u := rrtest.NewUpstream(t)
+	u.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer token-1" {
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, "no")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			return
+		}
+		fmt.Fprint(w, "ok")
+	}))
+	if a := rrtest.Do(t, "GET", startNumbered(t, u)+"/", "", withKey); a.Status != 200 || a.Body != "ok" {
+		t.Errorf("%d %q", a.Status, a.Body)
 	}
 }

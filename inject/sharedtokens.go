@@ -93,12 +93,37 @@ func (d *definition) key() (sum [sha256.Size]byte, err error) {
 	return sha256.Sum256(b), err
 }
 
-// Destruct implements caddy.Destructor.
+// maxExitGrace is for how long the end of the process waits for answers under way, of all
+// tokens together.
+const maxExitGrace = 5 * time.Second
+
+var exiting struct {
+	sync.Once
+	at time.Time
+}
+
+// exitGrace is what is left of it.
+func exitGrace() time.Duration {
+	exiting.Do(func() { exiting.at = time.Now() })
+	return max(0, maxExitGrace-time.Since(exiting.at))
+}
+
+// Destruct implements caddy.Destructor. A reload waits for nobody.
 func (s *sharedTokens) Destruct() error {
-	if s.callers != nil {
-		s.callers.Close()
-	} else {
-		s.source.Close()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		if s.callers != nil {
+			s.callers.Close()
+		} else {
+			s.source.Close()
+		}
+	}()
+	if caddy.Exiting() { // an answer under way may hold a refresh token that nobody else has
+		select {
+		case <-closed:
+		case <-time.After(exitGrace()):
+		}
 	}
 	s.mu.Lock()
 	hidden := s.hidden

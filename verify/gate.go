@@ -141,6 +141,10 @@ func (g *Gate) verify(r *http.Request, x *exchange.Exchange, now time.Time, adm 
 		}
 	}
 	x.Credential, x.ID, x.Claims, x.Token = c.entry.label, c.identity.ID, claims, c.identity.Token
+	x.Ends = expires
+	if t := c.identity.token; t != nil && (expires.IsZero() || t.ends.Before(expires)) {
+		x.Ends = t.ends
+	}
 	x.Proof, x.Expires = exchange.Proof{Main: c.evidence(), Also: more}, expires
 	if x.ID == "" {
 		x.ID = c.entry.label

@@ -37,8 +37,8 @@ type claimCheck struct {
 type facts struct {
 	issuer, subject, tokenID string
 	issued                   time.Time
-	// until is when the token ends, leeway included
-	until time.Time
+	// until is when the token ends, leeway included; ends is without
+	until, ends time.Time
 	// lacks is the scope that is needed and not there
 	lacks bool
 	// the confirmations (RFC 7800): of a client certificate and of a DPoP key
@@ -111,6 +111,7 @@ func (c *claimChecks) checkTimes(claims map[string]any, f *facts, now time.Time)
 	if exp.IsZero() {
 		return errors.New("exp is missing")
 	}
+	f.ends = exp
 	if f.until = exp.Add(c.leeway); !now.Before(f.until) {
 		return errors.New("the token has expired")
 	}
@@ -131,6 +132,7 @@ func (c *claimChecks) checkTimes(claims map[string]any, f *facts, now time.Time)
 		return errors.New("iat is missing, which max_age needs")
 	}
 	if old := f.issued.Add(c.maxAge + c.leeway); old.Before(f.until) {
+		f.ends = f.issued.Add(c.maxAge)
 		if f.until = old; !now.Before(old) {
 			return errors.New("the token is older than max_age")
 		}

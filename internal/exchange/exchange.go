@@ -35,6 +35,9 @@ type Exchange struct {
 	Claims map[string]any
 	// Expires is when the caller's proof ends by itself; zero means never.
 	Expires time.Time
+	// Ends is when what the caller proved itself with ends, without the leeway that
+	// Expires may have. What is made of it is good for no longer.
+	Ends time.Time
 	// Token is the caller's own token, empty if the caller has none. It is secret.
 	Token string
 	// Proof tells what recognised the caller from every other credential, across reloads.
