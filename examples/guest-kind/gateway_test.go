@@ -433,8 +433,8 @@ func TestSecretFiles(t *testing.T) {
 func TestAdaptErrors(t *testing.T) {
 	for _, tt := range []struct{ accept, present, want string }{
 		{"signed_tim {env.K}", "none", `, at Caddyfile:15`},
-		{"signed_tim {env.K}", "none", `unknown verifier kind "signed_tim"; the kinds are: basic, bearer, jwt, key, none, signed_time`},
-		{"none", "date_hmak a {env.K}", `unknown injector kind "date_hmak"; the kinds are: basic, bearer, custom, date_hmac, jwt, key, none`},
+		{"signed_tim {env.K}", "none", `unknown verifier kind "signed_tim"; the kinds are: basic, bearer, introspect, jwt, jwt_verify, key, mtls, none, signed_time`},
+		{"none", "date_hmak a {env.K}", `unknown injector kind "date_hmak"; the kinds are: basic, bearer, custom, custom_token, date_hmac, http_signature, jwt, key, none, oauth2, sigv4`},
 		{"signed_time", "none", `signed_time needs exactly one key, a placeholder such as {env.KEY}; there are 0 arguments`},
 		{"signed_time {env.K} {\nwindow soon\n}", "none", `window: "soon" is not a duration such as 5m`},
 		{"signed_time {env.K} {\nheader Cookie\n}", "none", `header Cookie cannot carry a credential`},
@@ -469,11 +469,11 @@ func TestLoadErrors(t *testing.T) {
 		{`{"kind": "signed_time", "key": "{env.GUEST_CANARY}"}`, `{"kind": "none"}`, `the key is not base64`},
 		{`{"kind": "signed_time", "key": "{env.GUEST_KEY}", "header": "Te"}`, `{"kind": "none"}`, `header Te cannot carry a credential`},
 		{`{"kind": "signed_time", "key": "{env.GUEST_KEY}", "colour": 1}`, `{"kind": "none"}`, `unknown field "colour"`},
-		{`{"kind": "signed_thyme"}`, `{"kind": "none"}`, `the kinds are: basic, bearer, jwt, key, none, signed_time`},
+		{`{"kind": "signed_thyme"}`, `{"kind": "none"}`, `the kinds are: basic, bearer, introspect, jwt, jwt_verify, key, mtls, none, signed_time`},
 		{good, `{"kind": "date_hmac", "name": "a", "key": "{env.GUEST_SHORT}"}`, `proxy p: present date_hmac: `},
 		{good, `{"kind": "date_hmac", "name": "a", "key": "{env.GUEST_SHORT}"}`, `the key has 5 bytes and needs 32`},
 		{good, `{"kind": "date_hmac", "name": "a b", "key": "{env.GUEST_KEY}"}`, `name: "a b" is not`},
-		{good, `{"kind": "date_hmak"}`, `the kinds are: basic, bearer, custom, date_hmac, jwt, key, none`},
+		{good, `{"kind": "date_hmak"}`, `the kinds are: basic, bearer, custom, custom_token, date_hmac, http_signature, jwt, key, none, oauth2, sigv4`},
 	} {
 		config := `{"admin": {"disabled": true, "config": {"persist": false}}, "apps": {"rr": {"proxies": {"p": {
 			"accept": [` + tt.accept + `], "target": "http://127.0.0.1:9", "present": ` + tt.present + `}}}}}`
