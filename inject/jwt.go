@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-rr/caddy-rr/inject/token"
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
+	"github.com/caddy-rr/caddy-rr/internal/rule"
 	"github.com/caddy-rr/caddy-rr/store/secret"
 )
 
@@ -142,7 +143,7 @@ func (j *JWT) define(d definition, secrets material, expand bool) (definition, e
 	}
 	if len(m.claims.refs) > 0 {
 		d.perCaller = func(x *exchange.Exchange) (key [32]byte, c *caller, err error) {
-			c = &caller{ID: x.ID, Claims: x.Claims, Expires: endOf(x)}
+			c = &caller{ID: x.ID, Claims: rule.AllOf(x.Claims), Expires: endOf(x)}
 			key, err = m.claims.key(c)
 			return key, c, err
 		}

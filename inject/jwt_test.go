@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
 	"github.com/caddy-rr/caddy-rr/internal/jose"
 	"github.com/caddy-rr/caddy-rr/internal/rrtest/idp"
+	"github.com/caddy-rr/caddy-rr/internal/rule"
 	"github.com/caddy-rr/caddy-rr/store/secret"
 )
 
@@ -58,7 +59,7 @@ func of(t testing.TB, id string, claims map[string]any, expires time.Time) *http
 		r = r.WithContext(x)
 	}
 	x := exchange.From(r.Context())
-	x.Claims, x.Expires = claims, expires
+	x.Claims, x.Expires = rule.Decoded(claims), expires
 	return r
 }
 
@@ -258,7 +259,7 @@ func TestTokensOfCallersAreTheirOwn(t *testing.T) {
 		"a list":              of(t, "1", map[string]any{"sub": "alice", "t": []any{"1"}}, in),
 		"alice for a shorter": of(t, "1", map[string]any{"sub": "alice", "t": "x"}, in.Add(-time.Minute)),
 	} {
-		want, _ := json.Marshal([]any{exchange.From(r.Context()).Claims["sub"], exchange.From(r.Context()).Claims["t"]})
+		want, _ := json.Marshal([]any{rule.AllOf(exchange.From(r.Context()).Claims)["sub"], rule.AllOf(exchange.From(r.Context()).Claims)["t"]})
 		token := sent(t, j, r, k)
 		if got, _ := json.Marshal([]any{token.Claims["sub"], token.Claims["t"]}); string(got) != string(want) {
 			t.Errorf("%s got the token of %s", name, got)

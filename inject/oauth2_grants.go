@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
 	"github.com/caddy-rr/caddy-rr/internal/jose"
 	"github.com/caddy-rr/caddy-rr/internal/oauth"
+	"github.com/caddy-rr/caddy-rr/internal/rule"
 )
 
 // granting gets tokens by one grant, with the secrets of one moment. It never changes.
@@ -98,7 +99,7 @@ func (g *granting) perCaller() func(*exchange.Exchange) ([32]byte, *caller, erro
 		return ofToken
 	case g.claims != nil && len(g.claims.refs) > 0:
 		return func(x *exchange.Exchange) (key [32]byte, c *caller, err error) {
-			c = &caller{ID: x.ID, Claims: x.Claims, Expires: endOf(x)}
+			c = &caller{ID: x.ID, Claims: rule.AllOf(x.Claims), Expires: endOf(x)}
 			key, err = g.claims.key(c)
 			return key, c, err
 		}

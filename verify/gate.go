@@ -123,7 +123,7 @@ func (g *Gate) verify(r *http.Request, x *exchange.Exchange, now time.Time, adm 
 	if err != nil {
 		return nil, err
 	}
-	claims := c.identity.Claims
+	claims := c.identity.claims()
 	entries, expires := c.entry.alone[:], c.expires()
 	var more []exchange.Evidence
 	for i, also := range g.also {
@@ -155,8 +155,8 @@ func (g *Gate) verify(r *http.Request, x *exchange.Exchange, now time.Time, adm 
 // join adds the claims of what must hold too, under "also". Claims that the main
 // credential has under that name are not the other's: first says that what is there is
 // the main credential's.
-func join(claims map[string]any, extra caller, first bool) map[string]any {
-	joined := maps.Clone(claims)
+func join(claims rule.Claims, extra caller, first bool) rule.Claims {
+	joined := maps.Clone(rule.AllOf(claims))
 	if joined == nil {
 		joined = make(map[string]any)
 	}
@@ -166,12 +166,12 @@ func join(claims map[string]any, extra caller, first bool) map[string]any {
 	} else if old, ok := joined["also"].(map[string]any); ok {
 		maps.Copy(under, old)
 	}
-	maps.Copy(under, extra.identity.Claims)
+	maps.Copy(under, rule.AllOf(extra.identity.claims()))
 	if extra.identity.ID != "" {
 		under["id"] = extra.identity.ID
 	}
 	joined["also"] = under
-	return joined
+	return rule.Decoded(joined)
 }
 
 // strip removes every carrier from the request.

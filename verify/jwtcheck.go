@@ -13,12 +13,20 @@ import (
 
 // Verify implements Verifier.
 func (j *JWTVerify) Verify(r *http.Request) (Identity, error) {
-	return j.verify(r, &lastToken{}, always)
+	return withClaims(j.verify(r, &lastToken{}, always))
 }
 
 // VerifyCached implements Costly.
 func (j *JWTVerify) VerifyCached(r *http.Request) (Identity, error) {
-	return j.verify(r, &lastToken{}, never)
+	return withClaims(j.verify(r, &lastToken{}, never))
+}
+
+// withClaims is for those who know nothing of the token behind an identity.
+func withClaims(id Identity, err error) (Identity, error) {
+	if id.token != nil {
+		id.Claims = id.token.All()
+	}
+	return id, err
 }
 
 // lastToken keeps what a verifier has found out about a request's token for the next one.
@@ -124,7 +132,7 @@ func (j *JWTVerify) checkToken(r *http.Request, raw string, last *lastToken, now
 	if err != nil {
 		return nil, err
 	}
-	v := &verified{claims: t.Claims, facts: f, key: key.Thumbprint, alg: t.Header.Alg, typ: t.Header.Typ}
+	v := &verified{payload: t.Payload, facts: f, key: key.Thumbprint, alg: t.Header.Alg, typ: t.Header.Typ}
 	tokens.put(tokenKey(j.fingerprint, set.Generation, raw), v, claimsCost(raw, t.Claims))
 	return v, nil
 }
@@ -148,6 +156,6 @@ func (j *JWTVerify) Stands(id Identity) bool {
 	if v == nil || !j.keys.vouches(v.key) || !slices.Contains(j.algs, v.alg) || j.proofs.required && v.dpopKey == "" {
 		return false
 	}
-	f, err := j.checks.check(&jose.Token{Claims: v.claims, Header: jose.Header{Typ: v.typ}}, j.now())
+	f, err := j.checks.check(&jose.Token{Claims: v.All(), Header: jose.Header{Typ: v.typ}}, j.now())
 	return err == nil && !f.lacks
 }

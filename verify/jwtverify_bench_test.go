@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -142,6 +143,53 @@ func TestATokenSeenBeforeCostsNoMoreHeap(t *testing.T) {
 	pass(t, g, r, x)
 	if got := testing.AllocsPerRun(1000, func() { pass(t, g, r, x) }); got > maxSeenObjects {
 		t.Errorf("%v heap objects, at most %d are expected", got, maxSeenObjects)
+	}
+}
+
+// maxRememberedObjects is how many heap objects a remembered token is, which the garbage
+// collector has to look at in each of its rounds.
+const maxRememberedObjects = 6
+
+// TestARememberedTokenIsFewObjects keeps in check what tokens cost requests that they have
+// nothing to do with.
+func TestARememberedTokenIsFewObjects(t *testing.T) {
+	remembering(t, maxTokens, maxTokenBytes)
+	const n = 1000
+	k := idp.NewKey(t, "EdDSA", "k1")
+	g, requests := tokenGate(t, k), tokenRequests(t, k, n)
+	x := &exchange.Exchange{Context: t.Context()}
+	objects := func() float64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapObjects)
+	}
+	before := objects()
+	for _, r := range requests {
+		pass(t, g, r, x)
+	}
+	if got := (objects() - before) / n; got > maxRememberedObjects {
+		t.Errorf("a token is %.1f heap objects, at most %d are expected", got, maxRememberedObjects)
+	}
+	runtime.KeepAlive(requests)
+}
+
+func TestClaimsOfATokenAreDecodedWhenTheyAreAskedFor(t *testing.T) {
+	remembering(t, maxTokens, maxTokenBytes)
+	k := idp.NewKey(t, "EdDSA", "k1")
+	g, r := tokenGate(t, k), tokenRequests(t, k, 1)[0]
+	x := &exchange.Exchange{Context: t.Context()}
+	for range 2 { // at first sight, and remembered
+		pass(t, g, r, x)
+		if v := x.Claims.(*verified); v.decoded.Load() != nil {
+			t.Fatal("nobody has asked for claims, and they are decoded")
+		}
+	}
+	for range 2 {
+		if v, _ := x.Placeholder("http.auth.user.azp"); v != benchClaims(0)["azp"] {
+			t.Errorf("azp is %v", v)
+		}
 	}
 }
 

@@ -4,14 +4,19 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddy-rr/caddy-rr/internal/jose"
 )
 
-// verified is a token that was checked once. It is shared by requests and never changes.
+// verified is a token that was checked once. It is shared by requests and never changes,
+// except that its claims are decoded when somebody first asks for them: as text they are
+// one object to the garbage collector instead of dozens, which it would look at again and
+// again.
 type verified struct {
-	claims map[string]any
+	payload []byte
+	decoded atomic.Pointer[map[string]any]
 	facts
 	// key signed it, with alg
 	key [sha256.Size]byte
@@ -19,9 +24,19 @@ type verified struct {
 	typ string
 }
 
-// identity is what the token says of the caller.
+// All implements rule.Claims.
+func (v *verified) All() map[string]any {
+	if claims := v.decoded.Load(); claims != nil {
+		return *claims
+	}
+	claims := jose.Claims(v.payload)
+	v.decoded.Store(&claims)
+	return claims
+}
+
+// identity is what the token says of the caller, without its claims.
 func (v *verified) identity() Identity {
-	return Identity{ID: v.subject, Claims: v.claims, Expires: v.until, token: v}
+	return Identity{ID: v.subject, Expires: v.until, token: v}
 }
 
 // The bounds of all verified tokens that are remembered together.

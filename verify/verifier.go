@@ -13,6 +13,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"github.com/caddy-rr/caddy-rr/internal/rule"
 )
 
 // Namespace is where kinds of verifiers are registered: rr.verifiers.<kind>.
@@ -33,8 +35,20 @@ type Identity struct {
 	// is secret: it goes nowhere else, and is in no log.
 	Token string
 
-	// token is what jwt_verify remembers of the token
+	// token is what jwt_verify remembers of the token; the claims are in it
 	token *verified
+}
+
+// claims are the caller's, of which those of a token are only decoded when they are asked
+// for.
+func (id *Identity) claims() rule.Claims {
+	switch {
+	case id.token != nil:
+		return id.token
+	case id.Claims == nil:
+		return nil
+	}
+	return rule.Decoded(id.Claims)
 }
 
 var (

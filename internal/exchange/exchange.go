@@ -32,7 +32,7 @@ type Exchange struct {
 	// ID is the caller's identity, {http.auth.user.id}.
 	ID string
 	// Claims are the verified claims of the caller, nil if the kind has none.
-	Claims map[string]any
+	Claims rule.Claims
 	// Expires is when the caller's proof ends by itself; zero means never.
 	Expires time.Time
 	// Ends is when what the caller proved itself with ends, without the leeway that
@@ -120,7 +120,7 @@ func (x *Exchange) Placeholder(key string) (any, bool) {
 		if name == "id" {
 			return x.ID, x.ID != ""
 		}
-		if v, ok := rule.Claim(x.Claims, name); ok {
+		if v, ok := rule.Claim(rule.AllOf(x.Claims), name); ok {
 			return rule.Text(v), true
 		}
 		return "", true // else the placeholder itself would go upstream as text

@@ -28,6 +28,8 @@ type Token struct {
 	Header Header
 	// Claims are JSON values with numbers as json.Number.
 	Claims map[string]any
+	// Payload is the JSON text of the claims.
+	Payload []byte
 
 	signed    string // the header and the payload as they were signed
 	signature []byte
@@ -74,13 +76,22 @@ func Parse(raw string) (*Token, error) {
 	if t.Header, err = readHeader(head); err != nil {
 		return nil, malformed("header: %w", err)
 	}
-	if t.Claims, err = object(raw[first+1 : last]); err != nil {
+	if t.Payload, err = decode64(raw[first+1 : last]); err != nil {
+		return nil, malformed("claims: %w", err)
+	}
+	if t.Claims, err = strictjson.Object(t.Payload, strictjson.Options{NoNUL: true}); err != nil {
 		return nil, malformed("claims: %w", err)
 	}
 	if t.signature, err = decode64(raw[last+1:]); err != nil {
 		return nil, malformed("signature: %w", err)
 	}
 	return t, nil
+}
+
+// Claims decodes the Payload of a token, which Parse has decoded before.
+func Claims(payload []byte) map[string]any {
+	claims, _ := strictjson.Object(payload, strictjson.Options{NoNUL: true})
+	return claims
 }
 
 // dots finds the two dots between the three parts, none of which may be empty.

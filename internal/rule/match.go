@@ -37,8 +37,10 @@ func (c *compiled) match(in *Input, m *methods) (miss, error) {
 	if i := c.missingHeader(in.Request); i >= 0 {
 		return miss{"headers", i}, nil
 	}
-	if i := c.missingClaim(in.Claims); i >= 0 {
-		return miss{"claims", i}, nil
+	if len(c.claims) > 0 {
+		if i := c.missingClaim(AllOf(in.Claims)); i >= 0 {
+			return miss{"claims", i}, nil
+		}
 	}
 	return c.matchCostly(in)
 }

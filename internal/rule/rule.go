@@ -77,8 +77,8 @@ type Input struct {
 	Method string
 	// Path as CanonicalPath returns it.
 	Path string
-	// Claims of the verified caller.
-	Claims map[string]any
+	// Claims of the verified caller, nil if there are none.
+	Claims Claims
 	// Body, needed if a set NeedsBody.
 	Body *Body
 

@@ -45,7 +45,7 @@ func input(t testing.TB, method, target, body string, headers ...string) *Input 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Input{Request: r, Method: method, Path: path, Body: NewBody(r, 0), Claims: map[string]any{
+	return &Input{Request: r, Method: method, Path: path, Body: NewBody(r, 0), Claims: Decoded{
 		"tenant": map[string]any{"id": "acme"}, "roles": []any{"reader", "editor"}, "level": 3.0, "https://x.test/a": "b", "empty": []any{},
 	}}
 }

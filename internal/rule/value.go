@@ -8,6 +8,27 @@ import (
 	"strings"
 )
 
+// Claims are what is known of a caller.
+type Claims interface {
+	// All returns them as JSON values, numbers as json.Number; they are read only. It may
+	// have to decode them first.
+	All() map[string]any
+}
+
+// Decoded are claims as they are.
+type Decoded map[string]any
+
+// All implements Claims.
+func (d Decoded) All() map[string]any { return d }
+
+// AllOf returns claims that may be nil.
+func AllOf(c Claims) map[string]any {
+	if c == nil {
+		return nil
+	}
+	return c.All()
+}
+
 // Claim returns a claim. The name is tried as it is, then as a path through nested
 // objects, separated by dots.
 func Claim(claims map[string]any, name string) (any, bool) {
