@@ -142,6 +142,7 @@ func (j *JWT) define(d definition, secrets material, expand bool) (definition, e
 		return token.Token{Value: raw, Type: "Bearer", Expires: expires}, err
 	}
 	if len(m.claims.refs) > 0 {
+		d.uses = m.claims.refs
 		d.perCaller = func(x *exchange.Exchange) (key [32]byte, c *caller, err error) {
 			c = &caller{ID: x.ID, Claims: rule.AllOf(x.Claims), Expires: endOf(x)}
 			key, err = m.claims.key(c)

@@ -180,6 +180,9 @@ func (o *OAuth2) define() (d definition, err error) {
 		return d, err
 	}
 	d = definition{kind: "oauth2", timeout: time.Duration(o.Timeout), fetch: g.fetch, perCaller: g.perCaller()}
+	if g.claims != nil {
+		d.uses = g.claims.refs
+	}
 	if o.To != nil {
 		slot, format, err := o.To.resolve()
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
 	"github.com/caddy-rr/caddy-rr/internal/host"
 	"github.com/caddy-rr/caddy-rr/internal/metrics"
+	"github.com/caddy-rr/caddy-rr/internal/rule"
 )
 
 // caller is what a fetch may know of the verified caller. It is only read.
@@ -25,6 +26,20 @@ type caller struct {
 	Claims  map[string]any
 	Token   string    // the caller's own; it is secret
 	Expires time.Time // of the caller's proof; no token for the caller is used for longer
+}
+
+// keepOnly lets go of all claims but these: a source may hold a caller for long.
+func (c *caller) keepOnly(names []string) {
+	kept := make(map[string]any, len(names))
+	for _, name := range names {
+		if v, ok := rule.Claim(c.Claims, name); ok {
+			if text, isText := v.(string); isText {
+				v = strings.Clone(text) // which is a part of the whole token's text
+			}
+			kept[name] = v // a name is tried as it is before it is taken for a path
+		}
+	}
+	c.Claims = kept
 }
 
 // endOf is when what the caller proved itself with ends. A caller within the leeway is
@@ -57,6 +72,8 @@ type definition struct {
 	// perCaller says whose token a request gets: everything that fetch takes of c has to
 	// decide the key, c.Expires included. Nil: all callers have the same token.
 	perCaller func(x *exchange.Exchange) (key [32]byte, c *caller, err error)
+	// uses are the claims of the caller that fetch takes; no others are kept.
+	uses []string
 	// place is where the token goes. Default: the header Authorization.
 	place Slot
 	// format makes a token what stands there. Default: behind its type in Authorization,
@@ -298,5 +315,6 @@ func (l *lease) source(ctx context.Context) (*token.Source, error) {
 	if s := l.shared.callers.Get(key); s != nil {
 		return s, nil
 	}
+	c.keepOnly(l.uses)
 	return l.shared.callers.Add(key, l.shared.config(c)), nil
 }

@@ -504,3 +504,24 @@ func BenchmarkToken(b *testing.B) {
 		})
 	}
 }
+
+// TestOnlyUsedClaimsAreKept: a source holds of its caller what its tokens are made of.
+func TestOnlyUsedClaimsAreKept(t *testing.T) {
+	c := &caller{ID: "1", Claims: map[string]any{
+		"sub": "alice", "tenant": map[string]any{"id": "t1", "more": "x"}, "a.b": "flat", "a": map[string]any{"b": "nested"}, "large": make([]any, 100),
+	}}
+	before := map[string]any{}
+	names := []string{"sub", "tenant.id", "a.b"}
+	for _, name := range names {
+		before[name], _ = c.claim(name)
+	}
+	c.keepOnly(append(names, "missing"))
+	for _, name := range names {
+		if got, err := c.claim(name); err != nil || got != before[name] {
+			t.Errorf("%s is %v, %v; it was %v", name, got, err, before[name])
+		}
+	}
+	if len(c.Claims) != len(names) {
+		t.Errorf("kept are %v", c.Claims)
+	}
+}
