@@ -19,7 +19,7 @@ const modulePath = "github.com/caddy-rr/caddy-rr"
 // too, so that their place is decided before they are written.
 var layers = [][]string{
 	{"internal/strictjson", "internal/fetch"}, // what is read from others, and how
-	{"internal/rule", "internal/filter", "internal/meter", "internal/metrics", "internal/redact", "internal/jose", "internal/httpsig", "store/secret"},
+	{"internal/rule", "internal/filter", "internal/meter", "internal/metrics", "internal/redact", "internal/jose", "internal/discovery", "internal/httpsig", "store/secret"},
 	{"store", "internal/audit", "internal/exchange", "internal/jwks", "internal/dpop", "internal/oauth", "inject/token"},
 	{"internal/logsafe"}, // the log encoder
 	{"internal/host"},    // what verify and inject both need of Caddy

@@ -2,7 +2,6 @@ package inject
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -171,7 +170,7 @@ func (c *CustomToken) define(ctx context.Context, secrets material) (d definitio
 	// addresses that the operator did not write are judged more strictly
 	f.policy = fetch.Policy{Trusted: expands(ctx), Allow: host.Egress(ctx)}
 	if text := secrets.get("ca"); text != "" {
-		if f.policy.RootCAs, err = moreRoots(text); err != nil {
+		if f.policy.RootCAs, err = oauth.MoreRoots(text); err != nil {
 			return d, fmt.Errorf("ca: %w", err)
 		}
 	}
@@ -203,22 +202,6 @@ func (c *CustomToken) define(ctx context.Context, secrets material) (d definitio
 	f.fits = func(value string) error { return checkValue(slot, format(value)) }
 	d.id, err = secrets.digest(c, "custom_token", fmt.Sprint(f.policy.Trusted, f.policy.Allow))
 	return d, err
-}
-
-// moreRoots are the certificates that the system trusts and those of a text.
-func moreRoots(text string) (*x509.CertPool, error) {
-	list, err := oauth.ParseCertificates(text)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	for _, c := range list {
-		pool.AddCert(c)
-	}
-	return pool, nil
 }
 
 // tokenFetch fetches tokens. It never changes.

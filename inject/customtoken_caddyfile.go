@@ -7,6 +7,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-rr/caddy-rr/store/secret"
+
+	"github.com/caddy-rr/caddy-rr/internal/host"
 )
 
 const customTokenOptions = "url, method, request_header, basic, body, secret, jwt, success, token, expires_in, expires_at, ttl, to, timeout, ca"
@@ -55,14 +57,14 @@ func (c *CustomToken) option(d *caddyfile.Dispenser) error {
 		"url": &c.URL, "method": &c.Method, "body": &c.Body, "expires_in": &c.ExpiresIn, "expires_at": &c.ExpiresAt, "ca": (*string)(&c.CA),
 	} {
 		if name == option {
-			return onceText(d, field)
+			return host.OnceText(d, field)
 		}
 	}
 	switch name {
 	case "ttl":
-		return onceDuration(d, &c.TTL)
+		return host.OnceDuration(d, &c.TTL)
 	case "timeout":
-		return onceDuration(d, &c.Timeout)
+		return host.OnceDuration(d, &c.Timeout)
 	case "to":
 		return parsePlacement(d, &c.To)
 	case "token":

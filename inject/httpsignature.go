@@ -17,6 +17,8 @@ import (
 
 	"github.com/caddy-rr/caddy-rr/internal/httpsig"
 	"github.com/caddy-rr/caddy-rr/store/secret"
+
+	"github.com/caddy-rr/caddy-rr/internal/host"
 )
 
 func init() { caddy.RegisterModule(new(HTTPSignature)) }
@@ -289,9 +291,9 @@ func (h *HTTPSignature) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (h *HTTPSignature) option(d *caddyfile.Dispenser) error {
 	switch d.Val() {
 	case "keyid":
-		return onceText(d, (*string)(&h.KeyID))
+		return host.OnceText(d, (*string)(&h.KeyID))
 	case "algorithm":
-		return onceText(d, &h.Algorithm)
+		return host.OnceText(d, &h.Algorithm)
 	case "private_key":
 		return onceSecret(d, &h.PrivateKey)
 	case "secret":
@@ -312,17 +314,17 @@ func (h *HTTPSignature) option(d *caddyfile.Dispenser) error {
 		h.Components = args
 		return nil
 	case "label":
-		return onceText(d, &h.Label)
+		return host.OnceText(d, &h.Label)
 	case "ttl":
-		return onceDuration(d, &h.TTL)
+		return host.OnceDuration(d, &h.TTL)
 	case "nonce":
 		return onceFlag(d, &h.Nonce)
 	case "tag":
-		return onceText(d, &h.Tag)
+		return host.OnceText(d, &h.Tag)
 	case "alg":
 		return onceFlag(d, &h.Alg)
 	case "content_digest":
-		return onceText(d, &h.ContentDigest)
+		return host.OnceText(d, &h.ContentDigest)
 	case "max_body":
 		return onceSize(d, &h.MaxBody)
 	}

@@ -1,13 +1,12 @@
 package inject
 
 import (
-	"strings"
-
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-rr/caddy-rr/internal/strictjson"
 	"github.com/caddy-rr/caddy-rr/store/secret"
+
+	"github.com/caddy-rr/caddy-rr/internal/host"
 )
 
 // mintingOptions are those of Minting, in the order of the documentation.
@@ -81,11 +80,11 @@ func (m *Minting) option(d *caddyfile.Dispenser) (known bool, err error) {
 	case "secret":
 		return true, onceSecret(d, &m.Secret)
 	case "algorithm":
-		return true, onceText(d, &m.Algorithm)
+		return true, host.OnceText(d, &m.Algorithm)
 	case "kid":
-		return true, onceText(d, &m.KeyID)
+		return true, host.OnceText(d, &m.KeyID)
 	case "ttl":
-		return true, onceDuration(d, &m.TTL)
+		return true, host.OnceDuration(d, &m.TTL)
 	case "claims":
 		return true, m.claimsBlock(d)
 	case "claims_json":
@@ -164,39 +163,9 @@ func addMember(d *caddyfile.Dispenser, o *Object, name string, v any) error {
 	return nil
 }
 
-// onceText reads an option with one argument that may be said only once.
-func onceText(d *caddyfile.Dispenser, field *string) error {
-	option := d.Val()
-	if *field != "" {
-		return d.Errf("%s is said twice", option)
-	}
-	if !d.AllArgs(field) || strings.TrimSpace(*field) == "" {
-		return d.Errf("%s needs exactly one argument", option)
-	}
-	return nil
-}
-
 // onceSecret is onceText for a secret.
 func onceSecret(d *caddyfile.Dispenser, field *secret.String) error {
-	return onceText(d, (*string)(field))
-}
-
-// onceDuration is onceText for a duration, more than nothing.
-func onceDuration(d *caddyfile.Dispenser, field *caddy.Duration) error {
-	option := d.Val()
-	var text string
-	switch {
-	case *field != 0:
-		return d.Errf("%s is said twice", option)
-	case !d.AllArgs(&text):
-		return d.Errf("%s needs exactly one duration", option)
-	}
-	v, err := caddy.ParseDuration(text)
-	if err != nil || v <= 0 {
-		return d.Errf("%s: %q is not a duration such as 30s or 1h", option, text)
-	}
-	*field = caddy.Duration(v)
-	return nil
+	return host.OnceText(d, (*string)(field))
 }
 
 // Interface guard

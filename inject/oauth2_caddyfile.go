@@ -7,6 +7,8 @@ import (
 
 	"github.com/caddy-rr/caddy-rr/internal/oauth"
 	"github.com/caddy-rr/caddy-rr/store/secret"
+
+	"github.com/caddy-rr/caddy-rr/internal/host"
 )
 
 // oauth2Options are in the order of the documentation.
@@ -79,16 +81,16 @@ func (o *OAuth2) option(d *caddyfile.Dispenser) error {
 		"actor_token": (*string)(&o.ActorToken), "actor_token_type": &o.ActorTokenType,
 	} {
 		if name == option {
-			return onceText(d, field)
+			return host.OnceText(d, field)
 		}
 	}
 	switch name {
 	case "scopes":
-		return moreWords(d, &o.Scopes)
+		return host.MoreTexts(d, &o.Scopes)
 	case "audience":
-		return moreWords(d, &o.Audience)
+		return host.MoreTexts(d, &o.Audience)
 	case "resource":
-		return moreWords(d, &o.Resource)
+		return host.MoreTexts(d, &o.Resource)
 	case "scope_separator":
 		if o.ScopeSeparator != "" {
 			return d.Err("scope_separator is said twice")
@@ -115,7 +117,7 @@ func (o *OAuth2) option(d *caddyfile.Dispenser) error {
 	case "to":
 		return parsePlacement(d, &o.To)
 	case "timeout":
-		return onceDuration(d, &o.Timeout)
+		return host.OnceDuration(d, &o.Timeout)
 	}
 	known, err := o.Option(name, d.RemainingArgs())
 	if err != nil {
@@ -160,17 +162,6 @@ func (o *OAuth2) headerOption(d *caddyfile.Dispenser) error {
 		return d.WrapErr(err)
 	}
 	made.Slot, o.To = slot, made
-	return nil
-}
-
-// moreWords reads an option with one argument or more, which may be said again.
-func moreWords(d *caddyfile.Dispenser, list *[]string) error {
-	name := d.Val()
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return d.Errf("%s needs at least one value", name)
-	}
-	*list = append(*list, args...)
 	return nil
 }
 

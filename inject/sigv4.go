@@ -20,6 +20,8 @@ import (
 
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
 	"github.com/caddy-rr/caddy-rr/store/secret"
+
+	"github.com/caddy-rr/caddy-rr/internal/host"
 )
 
 func init() { caddy.RegisterModule(new(SigV4)) }
@@ -307,15 +309,15 @@ func (s *SigV4) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		var err error
 		switch d.Val() {
 		case "access_key_id":
-			err = onceText(d, (*string)(&s.AccessKeyID))
+			err = host.OnceText(d, (*string)(&s.AccessKeyID))
 		case "secret_access_key":
 			err = onceSecret(d, &s.SecretAccessKey)
 		case "session_token":
 			err = onceSecret(d, &s.SessionToken)
 		case "region":
-			err = onceText(d, &s.Region)
+			err = host.OnceText(d, &s.Region)
 		case "service":
-			err = onceText(d, &s.Service)
+			err = host.OnceText(d, &s.Service)
 		case "unsigned_payload":
 			err = onceFlag(d, &s.UnsignedPayload)
 		case "max_body":

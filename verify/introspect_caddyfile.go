@@ -7,6 +7,8 @@ import (
 
 	"github.com/caddy-rr/caddy-rr/internal/fetch"
 	"github.com/caddy-rr/caddy-rr/internal/oauth"
+
+	"github.com/caddy-rr/caddy-rr/internal/host"
 )
 
 // introspectOptions are in the order of the documentation.
@@ -61,7 +63,7 @@ func (i *Introspect) option(d *caddyfile.Dispenser) error {
 	name := d.Val()
 	switch name {
 	case "url":
-		if err := oneText(d, &i.URL); err != nil {
+		if err := host.OnceText(d, &i.URL); err != nil {
 			return err
 		}
 		if _, err := fetch.CheckURL(i.URL); err != nil {
@@ -69,19 +71,19 @@ func (i *Introspect) option(d *caddyfile.Dispenser) error {
 		}
 		return nil
 	case "token_type_hint":
-		return oneText(d, &i.TokenTypeHint)
+		return host.OnceText(d, &i.TokenTypeHint)
 	case "issuer":
-		return oneText(d, &i.Issuer)
+		return host.OnceText(d, &i.Issuer)
 	case "prefix":
-		return oneText(d, &i.Prefix)
+		return host.OnceText(d, &i.Prefix)
 	case "audience":
-		return moreTexts(d, (*[]string)(&i.Audience))
+		return host.MoreTexts(d, (*[]string)(&i.Audience))
 	case "scope":
-		return moreTexts(d, (*[]string)(&i.Scope))
+		return host.MoreTexts(d, (*[]string)(&i.Scope))
 	case "cache":
-		return positive(d, &i.Cache)
+		return host.OnceDuration(d, &i.Cache)
 	case "timeout":
-		return positive(d, &i.Timeout)
+		return host.OnceDuration(d, &i.Timeout)
 	case "any_audience":
 		i.AnyAudience = true
 		if d.NextArg() {

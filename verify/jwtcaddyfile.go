@@ -8,6 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-rr/caddy-rr/store/secret"
+
+	"github.com/caddy-rr/caddy-rr/internal/host"
 )
 
 const jwtVerifyOptions = "issuer, jwks_url, jwks, public_key, secret, audience, any_audience, algorithms, leeway, typ, subject, scope, claim, " +
@@ -79,14 +81,14 @@ func (j *JWTVerify) unmarshalOption(d *caddyfile.Dispenser) error {
 		"public_key": (*string)(&j.PublicKey), "secret": (*string)(&j.Secret), "ca": (*string)(&j.CA),
 	} {
 		if option == name {
-			return oneText(d, field)
+			return host.OnceText(d, field)
 		}
 	}
 	for name, field := range map[string]*[]string{
 		"audience": (*[]string)(&j.Audience), "algorithms": &j.Algorithms, "scope": &j.Scope, "required_claims": &j.RequiredClaims,
 	} {
 		if option == name {
-			return moreTexts(d, field)
+			return host.MoreTexts(d, field)
 		}
 	}
 	for name, field := range map[string]*caddy.Duration{
@@ -94,7 +96,7 @@ func (j *JWTVerify) unmarshalOption(d *caddyfile.Dispenser) error {
 		"unknown_kid_interval": &j.UnknownKidInterval, "timeout": &j.Timeout, "max_stale": &j.MaxStale,
 	} {
 		if option == name {
-			return positive(d, field)
+			return host.OnceDuration(d, field)
 		}
 	}
 	return j.unmarshalOther(d, option)
@@ -111,7 +113,7 @@ func (j *JWTVerify) unmarshalOther(d *caddyfile.Dispenser, option string) error 
 		return j.unmarshalLeeway(d)
 	case "jwks":
 		var text string
-		if err := oneText(d, &text); err != nil {
+		if err := host.OnceText(d, &text); err != nil {
 			return err
 		}
 		if j.JWKS != nil {
@@ -190,11 +192,11 @@ func (j *JWTVerify) unmarshalDPoP(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch d.Val() {
 		case "algorithms":
-			if err := moreTexts(d, &j.DPoP.Algorithms); err != nil {
+			if err := host.MoreTexts(d, &j.DPoP.Algorithms); err != nil {
 				return err
 			}
 		case "max_age":
-			if err := positive(d, &j.DPoP.MaxAge); err != nil {
+			if err := host.OnceDuration(d, &j.DPoP.MaxAge); err != nil {
 				return err
 			}
 		default:
@@ -204,47 +206,6 @@ func (j *JWTVerify) unmarshalDPoP(d *caddyfile.Dispenser) error {
 	if _, err := newProofs(j.DPoP); err != nil {
 		return d.WrapErr(err)
 	}
-	return nil
-}
-
-// oneText reads an option with one argument that may be said only once.
-func oneText(d *caddyfile.Dispenser, field *string) error {
-	option := d.Val()
-	if *field != "" {
-		return d.Errf("%s is said twice", option)
-	}
-	if !d.AllArgs(field) || *field == "" {
-		return d.Errf("%s needs exactly one argument", option)
-	}
-	return nil
-}
-
-// moreTexts reads an option with any number of arguments, added to those of earlier lines.
-func moreTexts(d *caddyfile.Dispenser, field *[]string) error {
-	option := d.Val()
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return d.Errf("%s needs at least one argument", option)
-	}
-	*field = append(*field, args...)
-	return nil
-}
-
-// positive reads an option that is a duration, more than nothing.
-func positive(d *caddyfile.Dispenser, field *caddy.Duration) error {
-	option := d.Val()
-	var text string
-	switch {
-	case *field != 0:
-		return d.Errf("%s is said twice", option)
-	case !d.AllArgs(&text):
-		return d.Errf("%s needs exactly one duration", option)
-	}
-	v, err := caddy.ParseDuration(text)
-	if err != nil || v <= 0 {
-		return d.Errf("%s: %q is not a duration such as 30s or 1h", option, text)
-	}
-	*field = caddy.Duration(v)
 	return nil
 }
 

@@ -1,12 +1,10 @@
 package verify
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -255,9 +253,6 @@ func textList(v any, name string) ([]string, error) {
 	return nil, fmt.Errorf("%s is neither a string nor a list", name)
 }
 
-// maxTime is the last second of the year 9999.
-const maxTime = 253402300799
-
 // timeClaim reads a NumericDate (RFC 7519 section 2): seconds, maybe with a fraction. The
 // zero time means that it is not there.
 func timeClaim(claims map[string]any, name string) (time.Time, error) {
@@ -265,16 +260,11 @@ func timeClaim(claims map[string]any, name string) (time.Time, error) {
 	if !ok {
 		return time.Time{}, nil
 	}
-	n, ok := v.(json.Number)
-	if !ok {
-		return time.Time{}, fmt.Errorf("%s is not a number", name)
+	t, err := jose.NumericDate(v)
+	if err != nil {
+		return t, fmt.Errorf("%s %w", name, err)
 	}
-	seconds, err := strconv.ParseFloat(n.String(), 64)
-	if err != nil || seconds < 0 || seconds > maxTime || strings.HasPrefix(n.String(), "-") {
-		return time.Time{}, fmt.Errorf("%s is not a time", name)
-	}
-	whole := int64(seconds)
-	return time.Unix(whole, int64((seconds-float64(whole))*1e9)), nil
+	return t, nil
 }
 
 // matcher compares text exactly, or with a regular expression.

@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-rr/caddy-rr/internal/host"
 	"github.com/caddy-rr/caddy-rr/internal/jose"
 	"github.com/caddy-rr/caddy-rr/internal/jwks"
+	"github.com/caddy-rr/caddy-rr/internal/oauth"
 	"github.com/caddy-rr/caddy-rr/store/secret"
 )
 
@@ -197,17 +198,22 @@ func (j *JWTVerify) remoteKeys(ctx caddy.Context) (keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots, err := trustRoots(ctx, j.CA)
-	if err != nil {
-		return nil, fmt.Errorf("ca: %w", err)
+	ca := secret.Static("")
+	if j.CA != "" {
+		if ca, err = resolvePublic(ctx, j.CA); err != nil {
+			return nil, fmt.Errorf("ca: %w", err)
+		}
+		if c.Policy.RootCAs, err = oauth.MoreRoots(ca.Get()); err != nil {
+			return nil, fmt.Errorf("ca: %w", err)
+		}
 	}
 	header, err := requestHeaders(ctx, j.RequestHeaders)
 	if err != nil {
 		return nil, fmt.Errorf("request_header: %w", err)
 	}
 	c.Issuer, c.URL = j.Issuer, j.JWKSURL
-	c.Policy = fetch.Policy{Trusted: true, RootCAs: roots, Allow: host.Egress(ctx)}
-	if c.Variant, err = j.variant(ctx, c.Policy.Allow); err != nil {
+	c.Policy.Trusted, c.Policy.Allow = true, host.Egress(ctx)
+	if c.Variant, err = j.variant(ca.Get(), c.Policy.Allow); err != nil {
 		return nil, err
 	}
 	id, err := sourceID(c)
@@ -235,15 +241,7 @@ func (j *JWTVerify) remoteKeys(ctx caddy.Context) (keyring, error) {
 }
 
 // variant is over what decides whom a fetch trusts, and what it is allowed to see.
-func (j *JWTVerify) variant(ctx context.Context, allow []netip.Prefix) (string, error) {
-	ca := ""
-	if j.CA != "" {
-		v, err := resolvePublic(ctx, j.CA)
-		if err != nil {
-			return "", fmt.Errorf("ca: %w", err)
-		}
-		ca = v.Get()
-	}
+func (j *JWTVerify) variant(ca string, allow []netip.Prefix) (string, error) {
 	b, err := json.Marshal(struct {
 		CA      string
 		Headers map[string]secret.Template

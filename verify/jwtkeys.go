@@ -3,7 +3,6 @@ package verify
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -178,26 +177,6 @@ func (j *JWTVerify) secretKey(ctx caddy.Context) (keyring, error) {
 			zap.Int("bytes", n), zap.Int("needed", minSecret))
 	}
 	return newOwnKeys(ctx.Logger(j), "secret", v, parseSecretSet)
-}
-
-// trustRoots are the certificates that the system trusts and those given in PEM, nil if
-// none are given.
-func trustRoots(ctx context.Context, ca secret.String) (*x509.CertPool, error) {
-	if ca == "" {
-		return nil, nil
-	}
-	v, err := resolvePublic(ctx, ca)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM([]byte(v.Get())) {
-		return nil, errors.New("it holds no certificate in PEM")
-	}
-	return pool, nil
 }
 
 // requestHeaders are sent along when keys are fetched; their values may change.

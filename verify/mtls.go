@@ -17,6 +17,8 @@ import (
 
 	"github.com/caddy-rr/caddy-rr/internal/oauth"
 	"github.com/caddy-rr/caddy-rr/store/secret"
+
+	"github.com/caddy-rr/caddy-rr/internal/host"
 )
 
 func init() { caddy.RegisterModule(new(MTLS)) }
@@ -203,16 +205,16 @@ func (m *MTLS) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		var err error
 		switch d.Val() {
 		case "uri":
-			err = moreTexts(d, &m.URIs)
+			err = host.MoreTexts(d, &m.URIs)
 		case "dns":
-			err = moreTexts(d, &m.DNS)
+			err = host.MoreTexts(d, &m.DNS)
 		case "email":
-			err = moreTexts(d, &m.Emails)
+			err = host.MoreTexts(d, &m.Emails)
 		case "fingerprint":
-			err = moreTexts(d, &m.Fingerprints)
+			err = host.MoreTexts(d, &m.Fingerprints)
 		case "ca":
 			var list []string
-			err = moreTexts(d, &list)
+			err = host.MoreTexts(d, &list)
 			for _, s := range list {
 				m.CA = append(m.CA, secret.String(s))
 			}

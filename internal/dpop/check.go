@@ -4,9 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
-	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -222,26 +220,8 @@ func readClaims(all map[string]any) (said claims, err error) {
 	if !there {
 		return said, bad("iat is missing")
 	}
-	said.iat, err = numericDate(v)
-	return said, err
-}
-
-// lastSecond is the largest NumericDate that is read: the last that a double counts to
-// the second.
-const lastSecond = 1 << 53
-
-var errDate = bad("iat is not a time in seconds")
-
-// numericDate reads seconds since 1970, which may have a fraction (RFC 7519 section 2).
-func numericDate(v any) (time.Time, error) {
-	n, ok := v.(json.Number)
-	if !ok {
-		return time.Time{}, errDate
+	if said.iat, err = jose.NumericDate(v); err != nil {
+		return said, bad("iat is not a time in seconds")
 	}
-	f, err := n.Float64()
-	if err != nil || f < 0 || f > lastSecond {
-		return time.Time{}, errDate
-	}
-	whole, fraction := math.Modf(f)
-	return time.Unix(int64(whole), int64(fraction*float64(time.Second))), nil
+	return said, nil
 }

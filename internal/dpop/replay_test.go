@@ -214,9 +214,6 @@ func TestReplayAgainstAModel(t *testing.T) {
 }
 
 func TestReplayMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("measures memory")
-	}
 	at := newClock()
 	heap := func() uint64 {
 		runtime.GC()

@@ -2,6 +2,7 @@ package jwks
 
 import (
 	"fmt"
+	"github.com/caddy-rr/caddy-rr/internal/discovery"
 	"net/http"
 	"slices"
 	"strings"
@@ -50,7 +51,7 @@ func TestDiscoveryURLs(t *testing.T) {
 		"https://a.example/\x7f":      "",
 		"http://localhost:8080/realm": "http://localhost:8080/realm/.well-known/openid-configuration http://localhost:8080/.well-known/oauth-authorization-server/realm",
 	} {
-		got, err := discoveryURLs(issuer)
+		got, err := discovery.URLs(issuer)
 		if strings.Join(got, " ") != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %v %v", issuer, got, err)
 		}

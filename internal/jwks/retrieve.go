@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-rr/caddy-rr/internal/discovery"
 	"github.com/caddy-rr/caddy-rr/internal/fetch"
 	"github.com/caddy-rr/caddy-rr/internal/jose"
-	"github.com/caddy-rr/caddy-rr/internal/strictjson"
 )
 
 // document is a fetched key set.
@@ -109,7 +109,7 @@ func (s statusError) Error() string { return fmt.Sprintf("the answer has status 
 
 // discover returns the issuer's jwks_uri.
 func (s *Source) discover(ctx context.Context) (string, error) {
-	addresses, err := discoveryURLs(s.cfg.Issuer)
+	addresses, err := discovery.URLs(s.cfg.Issuer)
 	if err != nil {
 		return "", err
 	}
@@ -129,33 +129,11 @@ func (s *Source) discover(ctx context.Context) (string, error) {
 	return "", errors.New(strings.Join(failures, "; "))
 }
 
-// discoveryURLs are where an issuer's document may be: OpenID Connect Discovery 1.0
-// section 4 and RFC 8414 section 3.
-func discoveryURLs(issuer string) ([]string, error) {
-	u, err := url.Parse(issuer)
-	if err != nil || u.RawQuery != "" || u.ForceQuery {
-		return nil, errors.New("an issuer that has its keys discovered is a URL without a query")
-	}
-	origin, path := u.Scheme+"://"+u.Host, strings.TrimSuffix(u.EscapedPath(), "/")
-	return []string{
-		origin + path + "/.well-known/openid-configuration",
-		origin + "/.well-known/oauth-authorization-server" + path,
-	}, nil
-}
-
 // readDiscovery returns the document's jwks_uri, if the document is this issuer's.
 func readDiscovery(data []byte, issuer string) (string, error) {
-	doc, err := strictjson.Object(data, strictjson.Options{})
+	doc, err := discovery.Read(data, issuer)
 	if err != nil {
-		return "", fmt.Errorf("the discovery document: %w", err)
-	}
-	says, _ := doc["issuer"].(string)
-	if says != issuer {
-		hint := ""
-		if strings.TrimSuffix(says, "/") == strings.TrimSuffix(issuer, "/") {
-			hint = " (mind the slash at the end)"
-		}
-		return "", fmt.Errorf("the discovery document is of the issuer %.200q, configured is %q%s", says, issuer, hint)
+		return "", err
 	}
 	uri, _ := doc["jwks_uri"].(string)
 	if uri == "" {

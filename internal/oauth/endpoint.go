@@ -119,15 +119,9 @@ func (e *Endpoint) report(option string, err error) {
 func (e *Endpoint) connect() (*fetch.Client, error) {
 	policy := e.options.Policy
 	if text := e.values.ca.Get(); text != "" {
-		certificates, err := ParseCertificates(text)
-		if err != nil {
+		var err error
+		if policy.RootCAs, err = MoreRoots(text); err != nil {
 			return nil, fmt.Errorf("ca: %w", err)
-		}
-		if policy.RootCAs, err = x509.SystemCertPool(); err != nil {
-			policy.RootCAs = x509.NewCertPool()
-		}
-		for _, c := range certificates {
-			policy.RootCAs.AddCert(c)
 		}
 	}
 	if text := e.values.certificate.Get(); text != "" {
@@ -138,6 +132,22 @@ func (e *Endpoint) connect() (*fetch.Client, error) {
 		policy.Certificate = &pair
 	}
 	return fetch.New(policy), nil
+}
+
+// MoreRoots are the certificates that the system trusts and those given in PEM.
+func MoreRoots(text string) (*x509.CertPool, error) {
+	certificates, err := ParseCertificates(text)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	for _, c := range certificates {
+		pool.AddCert(c)
+	}
+	return pool, nil
 }
 
 // ParseCertificates reads certificates in PEM; anything else in it is an error.

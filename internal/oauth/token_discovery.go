@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/caddy-rr/caddy-rr/internal/discovery"
 	"github.com/caddy-rr/caddy-rr/internal/fetch"
-	"github.com/caddy-rr/caddy-rr/internal/strictjson"
 )
 
 // Metadata are what an issuer tells of itself (RFC 8414 section 2), as far as they are
@@ -20,26 +20,9 @@ type Metadata struct {
 	IssuerSaid    bool   // the issuer names itself when a browser comes back (RFC 9207 section 3)
 }
 
-// metadataURLs are where an issuer's document may be: OpenID Connect Discovery 1.0
-// section 4 and RFC 8414 section 3.
-func metadataURLs(issuer string) ([]string, error) {
-	u, err := fetch.CheckURL(issuer)
-	if err != nil {
-		return nil, err
-	}
-	if u.RawQuery != "" || u.ForceQuery {
-		return nil, errors.New("an issuer whose endpoints are discovered is a URL without a query")
-	}
-	origin, path := u.Scheme+"://"+u.Host, strings.TrimSuffix(u.EscapedPath(), "/")
-	return []string{
-		origin + path + "/.well-known/openid-configuration",
-		origin + "/.well-known/oauth-authorization-server" + path,
-	}, nil
-}
-
 // discover fetches an issuer's metadata.
 func discover(ctx context.Context, client *fetch.Client, issuer string) (*Metadata, error) {
-	addresses, err := metadataURLs(issuer)
+	addresses, err := discovery.URLs(issuer)
 	if err != nil {
 		return nil, err
 	}
@@ -66,19 +49,11 @@ func discover(ctx context.Context, client *fetch.Client, issuer string) (*Metada
 	return nil, errors.New(strings.Join(failures, "; "))
 }
 
-// readMetadata reads a document, which has to be this issuer's, byte for byte: else one
-// issuer could give out tokens in another's name.
+// readMetadata reads an issuer's document.
 func readMetadata(data []byte, issuer string) (*Metadata, error) {
-	doc, err := strictjson.Object(data, strictjson.Options{})
+	doc, err := discovery.Read(data, issuer)
 	if err != nil {
-		return nil, fmt.Errorf("the metadata: %w", err)
-	}
-	if says, _ := doc["issuer"].(string); says != issuer {
-		hint := ""
-		if strings.TrimSuffix(says, "/") == strings.TrimSuffix(issuer, "/") {
-			hint = " (mind the slash at the end)"
-		}
-		return nil, fmt.Errorf("the metadata are of the issuer %.200q, configured is %q%s", says, issuer, hint)
+		return nil, err
 	}
 	m := new(Metadata)
 	m.Token, _ = doc["token_endpoint"].(string)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/caddy-rr/caddy-rr/internal/discovery"
 	"github.com/caddy-rr/caddy-rr/internal/fetch"
 	"github.com/caddy-rr/caddy-rr/store/secret"
 )
@@ -35,7 +36,7 @@ func (s *Settings) OpenTokens(ctx context.Context, address, issuer string, o Opt
 	at := address
 	if address == "" {
 		at = issuer
-		if _, err := metadataURLs(issuer); err != nil {
+		if _, err := discovery.URLs(issuer); err != nil {
 			return nil, err
 		}
 	}
