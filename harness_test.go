@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	_ "github.com/caddy-rr/caddy-rr"
 	"github.com/caddy-rr/caddy-rr/internal/rrtest"
@@ -44,7 +45,7 @@ func (g *gateway) reload(caddyfile string) error { return g.Reload(g.fill(caddyf
 
 // do sends a request; headers are "Name: value". Right after a reload Caddy's old server
 // may still accept a connection and close it, so one that breaks before the answer is
-// tried again.
+// tried again, for as long as that may take on a busy machine.
 func (g *gateway) do(method, path, body string, headers ...string) answer {
 	g.t.Helper()
 	client := rrtest.HTTP1(g.t, nil)
@@ -52,7 +53,8 @@ func (g *gateway) do(method, path, body string, headers ...string) answer {
 	for try := 0; ; try++ {
 		res, err := client.Do(rrtest.Request(g.t, method, "http://"+g.addr+path, body, headers...))
 		if err != nil {
-			if try < 5 {
+			if try < 100 {
+				time.Sleep(10 * time.Millisecond)
 				continue
 			}
 			g.t.Fatal(err)

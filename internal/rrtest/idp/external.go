@@ -148,7 +148,7 @@ func (e *External) Start() {
 	case <-ready:
 	case <-ended:
 		e.t.Fatalf("the provider ends at once:\n%s", e.output.String())
-	case <-time.After(3 * patience): // node reads some hundred files first
+	case <-time.After(12 * patience): // node reads some hundred files first, on a disk and cores that others use too
 		e.t.Fatalf("the provider is not ready:\n%s", e.output.String())
 	}
 }
