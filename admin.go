@@ -3,18 +3,27 @@ package rr
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
+	"strings"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap/exp/zapslog"
 
 	"github.com/caddy-rr/caddy-rr/inject"
+	"github.com/caddy-rr/caddy-rr/internal/api"
+	"github.com/caddy-rr/caddy-rr/internal/audit"
 )
 
 func init() { caddy.RegisterModule(new(adminAPI)) }
 
-// adminAPI is rr's part of the admin endpoint: its metrics and its state pages. Caddy
-// replaces that endpoint before the apps of a new configuration are loaded, and keeps it
-// if they fail.
+// adminPrefix is where the management API is on the admin endpoint.
+const adminPrefix = "/rr"
+
+// adminAPI is rr's part of the admin endpoint: the management API, its metrics and its state
+// pages. Caddy replaces that endpoint before the apps of a new configuration are loaded, and
+// keeps it if they fail, so it asks for the app with every request.
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -27,7 +36,50 @@ func (*adminAPI) Provision(ctx caddy.Context) error { return registerMetrics(ctx
 
 // Routes implements caddy.AdminRouter.
 func (*adminAPI) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{{Pattern: "/rr/tokens", Handler: caddy.AdminHandlerFunc(showTokens)}}
+	return []caddy.AdminRoute{
+		{Pattern: "/rr/tokens", Handler: caddy.AdminHandlerFunc(showTokens)},
+		{Pattern: "/rr/", Handler: caddy.AdminHandlerFunc(manage)},
+	}
+}
+
+// manage serves the management API: whoever reaches the admin endpoint may do everything.
+func manage(w http.ResponseWriter, r *http.Request) error {
+	active, err := caddy.ActiveContext().AppIfConfigured("rr")
+	app, ok := active.(*App)
+	if err != nil || !ok {
+		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("the configuration has no rr app: add the global option `rr { … }`")}
+	}
+	if err := app.openStore(); err != nil {
+		status := http.StatusServiceUnavailable
+		if errors.Is(err, errNoStore) {
+			status = http.StatusNotFound
+		}
+		return caddy.APIError{HTTPStatus: status, Err: err}
+	}
+	who := api.Principal{Actor: audit.Actor{Kind: "admin", Name: adminName(r), Address: r.RemoteAddr}, Role: api.Owner, All: true}
+	app.api().ServeHTTP(w, r.WithContext(api.WithPrincipal(r.Context(), who)))
+	return nil
+}
+
+// adminName is who called the admin endpoint: the name in a client certificate of a remote
+// administrator, or where the call came from.
+func adminName(r *http.Request) string {
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		return r.TLS.PeerCertificates[0].Subject.String()
+	}
+	if r.RemoteAddr == "" || strings.HasPrefix(r.RemoteAddr, "@") {
+		return "unix socket"
+	}
+	return "admin endpoint"
+}
+
+// managementAPI returns the management API below a prefix, made when it is first asked for:
+// most configurations come and go without.
+func (a *App) managementAPI(o api.Options) func() http.Handler {
+	return sync.OnceValue(func() http.Handler {
+		o.Log = slog.New(zapslog.NewHandler(a.log.Named("api").Core()))
+		return api.New(api.Over(a.catalog), o)
+	})
 }
 
 // showTokens tells about the tokens that rr holds for upstreams, not the tokens.

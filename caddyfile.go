@@ -24,13 +24,14 @@ func init() {
 	httpcaddyfile.RegisterHandlerDirective("rr_metadata", parseMetadata)
 	httpcaddyfile.RegisterDirective("rr_proxy", parseProxyDirective)
 	httpcaddyfile.RegisterDirective("rr_gateway", parseGatewayDirective)
+	httpcaddyfile.RegisterDirective("rr_api", parseAPIDirective)
 	// after rewrites, so that rules judge the path that goes on, and before everything
 	// that could answer
 	for _, dir := range []string{"rr_metadata", "rr_verify"} {
 		httpcaddyfile.RegisterDirectiveOrder(dir, httpcaddyfile.Before, "basic_auth")
 	}
 	// as late as possible; a catch-all reverse_proxy must not come before rr_proxy
-	for _, dir := range []string{"rr_inject", "rr_gateway", "rr_proxy"} {
+	for _, dir := range []string{"rr_inject", "rr_api", "rr_gateway", "rr_proxy"} {
 		httpcaddyfile.RegisterDirectiveOrder(dir, httpcaddyfile.Before, "reverse_proxy")
 	}
 }
@@ -45,6 +46,8 @@ func init() {
 //		errors           pass
 //		throttle         <failures> <window> | off
 //		egress           allow <cidr>...
+//		store            <kind> [...] { ... } | off
+//		encryption_key   <key> [<earlier key>...]
 //	}
 func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 	app := new(App)
@@ -87,8 +90,12 @@ func (a *App) parseOption(d *caddyfile.Dispenser) error {
 		return a.parseThrottle(d)
 	case "egress":
 		return a.parseEgress(d)
+	case "store":
+		return a.parseStore(d)
+	case "encryption_key":
+		return a.parseEncryptionKey(d)
 	}
-	return d.Errf("unrecognized option %q of rr; there are: credential, target, proxy, response_headers, errors, throttle, egress", d.Val())
+	return d.Errf("unrecognized option %q of rr; there are: credential, target, proxy, response_headers, errors, throttle, egress, store, encryption_key", d.Val())
 }
 
 func (a *App) parseEgress(d *caddyfile.Dispenser) error {

@@ -168,26 +168,40 @@ func parseProxyDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, e
 	return withMetadata(h, values, err, mount, name)
 }
 
+// pathPrefix is what the directive's path matcher has before its star; said is false if it
+// has a matcher of another sort. h is left at the directive.
+func pathPrefix(h httpcaddyfile.Helper) (prefix string, said bool) {
+	defer func() {
+		h.Reset()
+		h.Next()
+	}()
+	if !h.NextArg() || h.Val() == "*" {
+		return "", true
+	}
+	if !strings.HasPrefix(h.Val(), "/") {
+		return "", false
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(h.Val(), "*"), "/"), true
+}
+
 // parseGatewayDirective reads the directive rr_gateway: every proxy at <prefix>/<name>/….
-// Without `prefix` it is what the path matcher has before its star. Syntax:
+// Without `prefix` it is what the path matcher has before its star. With `proxy` the proxy's
+// name is elsewhere, such as in the host. Syntax:
 //
 //	rr_gateway [<matcher>] {
 //		prefix <path>
+//		proxy  <placeholder>
 //		<subdirectives of reverse_proxy>
 //	}
 func parseGatewayDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next() // the directive
-	prefix, said := "", true
-	if h.NextArg() {
-		said = strings.HasPrefix(h.Val(), "/") || h.Val() == "*"
-		if prefix = strings.TrimSuffix(strings.TrimSuffix(h.Val(), "*"), "/"); !said {
-			prefix = ""
-		}
-	}
-	h.Reset()
-	h.Next()
-	if app := declared(h); app == nil || len(app.Proxies) == 0 {
-		return nil, h.Err("rr_gateway has no proxy to lead to; declare one in the global option `rr { … }`")
+	prefix, said := pathPrefix(h)
+	app := declared(h)
+	switch {
+	case app == nil:
+		return nil, h.Err("rr_gateway has nothing to lead to: the global option `rr { … }` is missing; `rr` alone serves what is made through the API")
+	case len(app.Proxies) == 0 && app.storeOff():
+		return nil, h.Err("rr_gateway has no proxy to lead to; declare one in the global option `rr { … }`, or give it a store")
 	}
 	matcher, err := h.ExtractMatcherSet()
 	if err != nil {
@@ -196,22 +210,32 @@ func parseGatewayDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue,
 	d := h.NewFromNextSegment()
 	d.Next()
 	d.Next()
+	name := ""
 	for d.NextBlock(0) {
-		if d.Val() != "prefix" {
+		switch d.Val() {
+		case "prefix":
+			if !d.AllArgs(&prefix) {
+				return nil, d.ArgErr()
+			}
+			said = true
+		case "proxy":
+			if !d.AllArgs(&name) || !strings.Contains(name, "{") {
+				return nil, d.Err("proxy needs a placeholder that has the proxy's id, alias or name, such as {labels.2}")
+			}
+		default:
 			skip(d)
 			continue
 		}
-		if !d.AllArgs(&prefix) {
-			return nil, d.ArgErr()
-		}
-		said = true
 		d.DeleteN(2)
+	}
+	if name != "" && !said {
+		prefix, said = "", true
 	}
 	if !said {
 		return nil, d.Err("rr_gateway with a named matcher needs `prefix <path>`: what the path has before the proxy's name (`prefix /` for nothing)")
 	}
 	d.Reset()
-	values, err := forward(h, matcher, &verify.Handler{Gateway: &verify.Gateway{Prefix: strings.TrimSuffix(prefix, "/")}, Unwatched: true},
+	values, err := forward(h, matcher, &verify.Handler{Gateway: &verify.Gateway{Prefix: strings.TrimSuffix(prefix, "/"), Name: name}, Unwatched: true},
 		&inject.Handler{Gateway: true, Deferred: true}, gatewayDial, d)
 	if matcher == nil {
 		prefix = "" // the gateway sees every request

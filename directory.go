@@ -25,6 +25,16 @@ func (a *App) ProxyCredential(name string) (*verify.Credential, error) {
 	return get(a.accepts, "credential", name)
 }
 
+// Directory implements verify.Host. Whoever asks serves records, so the store is opened with
+// the configuration.
+func (a *App) Directory() verify.Directory {
+	if a.opener == nil {
+		return nil
+	}
+	a.wantsStore = true
+	return a.catalog
+}
+
 // VerifySettings implements verify.Host.
 func (a *App) VerifySettings() verify.Settings {
 	s := verify.Settings{Answers: a.answers}

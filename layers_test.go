@@ -24,7 +24,8 @@ var layers = [][]string{
 	{"internal/logsafe"}, // the log encoder
 	{"internal/host"},    // what verify and inject both need of Caddy
 	{"verify", "inject", "store/bolt", "store/redis"},
-	{"internal/catalog", "internal/api", "internal/cli"},
+	{"internal/catalog", "internal/wire", "internal/cli"},
+	{"internal/api"},
 	{"."},
 	{"cmd/caddy", "examples"},
 }
@@ -47,6 +48,7 @@ var sharedLibraries = map[string]string{
 	"github.com/caddyserver/caddy/v2":     "rr is a plugin of it",
 	"go.uber.org/zap":                     "Caddy's logger type",
 	"github.com/prometheus/client_golang": "Caddy's metrics registry type",
+	"golang.org/x/crypto":                 "hashes of passwords are checked, made, and turned into keys in different places",
 	"golang.org/x/net":                    "what net/http itself uses to judge headers and hosts",
 }
 

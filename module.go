@@ -13,10 +13,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -24,11 +26,15 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-rr/caddy-rr/inject"
+	"github.com/caddy-rr/caddy-rr/internal/api"
+	"github.com/caddy-rr/caddy-rr/internal/catalog"
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
 	"github.com/caddy-rr/caddy-rr/internal/host"
 	_ "github.com/caddy-rr/caddy-rr/internal/logsafe" // the log encoder rr
 	"github.com/caddy-rr/caddy-rr/internal/metrics"
 	"github.com/caddy-rr/caddy-rr/internal/rule"
+	"github.com/caddy-rr/caddy-rr/store"
+	"github.com/caddy-rr/caddy-rr/store/secret"
 	"github.com/caddy-rr/caddy-rr/verify"
 )
 
@@ -55,6 +61,14 @@ type App struct {
 	// asks an issuer: by default link-local and metadata addresses are closed to it, and
 	// private ones where an issuer's document, not this configuration, names the host.
 	Egress []netip.Prefix `json:"egress,omitempty"`
+	// Where what is made through the management API is kept: a store, {"kind": "bolt", …}, or
+	// {"kind": "off"} for none. Default: bolt, in Caddy's data folder, opened when it is
+	// first needed.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=rr.stores inline_key=kind"`
+	// What the store is sealed with: 32 random bytes in base64 or hex, as {env.NAME} or
+	// {file./absolute/path}. Further ones are earlier keys: a store that is sealed with one
+	// of them is sealed with the first. Default: a key file beside the store, which is made.
+	EncryptionKey []secret.String `json:"encryption_key,omitempty"`
 
 	log         *zap.Logger
 	loader      *host.Loader
@@ -65,7 +79,17 @@ type App struct {
 	injectGates map[string]*inject.Gate
 	opened      []*verify.Gate
 	inline      []*host.Loader // of handlers, which cannot know when the configuration starts
+	targets     map[string]*inject.Target
 	provisioned bool
+
+	catalog    *catalog.Catalog
+	api        func() http.Handler // for the admin endpoint
+	opener     store.Opener // nil: no store
+	keys       []store.Key
+	wantsStore bool // a handler serves records
+	storeMu    sync.Mutex
+	storeKey   string // in the pool; empty before the store is open
+	over       bool
 }
 
 // Credential is a named credential: it has either accept or present.
@@ -109,6 +133,7 @@ func (a *App) Provision(ctx caddy.Context) (err error) {
 	a.log = ctx.Logger()
 	a.loader = host.NewLoader(ctx, a.log)
 	a.loader.AllowEgress(a.Egress)
+	a.loader.SetBlocklist(&blocklist{a})
 	if err := registerMetrics(ctx); err != nil {
 		return err
 	}
@@ -123,12 +148,17 @@ func (a *App) Provision(ctx caddy.Context) (err error) {
 	if err := a.checkNames(); err != nil {
 		return err
 	}
+	if err := a.provisionStore(ctx); err != nil {
+		return err
+	}
 	if err := a.provisionCredentials(); err != nil {
 		return err
 	}
 	if err := a.provisionProxies(); err != nil {
 		return err
 	}
+	a.catalog = catalog.New(ctx, a.log, catalog.Options{Egress: a.Egress, Declared: a.declaredRecords()})
+	a.api = a.managementAPI(api.Options{Prefix: adminPrefix, TrustHost: true})
 	a.loader.OnChange(a.refresh)
 	a.loader.Watch()
 	a.provisioned = true
@@ -192,6 +222,7 @@ func (a *App) provisionCredentials() error {
 func (a *App) provisionProxies() error {
 	a.verifyGates, a.injectGates = map[string]*verify.Gate{}, map[string]*inject.Gate{}
 	targets := map[string]*inject.Target{}
+	a.targets = targets
 	for _, name := range slices.Sorted(maps.Keys(a.Targets)) {
 		spec := a.Targets[name]
 		if spec == nil {
@@ -239,6 +270,7 @@ func (a *App) provisionProxy(name string, p *Proxy, targets map[string]*inject.T
 	}
 	vg.Open()
 	a.opened = append(a.opened, vg)
+	vg.SetOnward(ig)
 	a.verifyGates[name], a.injectGates[name] = vg, ig
 	return nil
 }
@@ -261,8 +293,14 @@ func (a *App) refresh() {
 	exchange.Streams.Sweep()
 }
 
-// Start begins what goes on in the background: issuers' keys are fetched from now on.
+// Start opens the store, if the configuration wants one, and begins what goes on in the
+// background: issuers' keys are fetched from now on.
 func (a *App) Start() error {
+	if a.wanted() {
+		if err := a.openStore(); err != nil {
+			return err
+		}
+	}
 	a.loader.Start()
 	for _, l := range a.inline {
 		l.Start()
@@ -279,7 +317,7 @@ func (a *App) Cleanup() error {
 		g.Close()
 	}
 	a.opened = nil
-	return nil
+	return a.closeStore()
 }
 
 // registerMetrics makes rr's collectors known to the configuration's registry.

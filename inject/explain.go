@@ -26,4 +26,7 @@ func (g *Gate) Explain(x *exchange.Exchange) (steps []exchange.Step, ref *exchan
 }
 
 // Upstream is where the gate's requests go, as scheme://host:port.
-func (g *Gate) Upstream() string { return g.target.scheme + "://" + g.target.dial }
+func (g *Gate) Upstream() string { return g.target.Address() }
+
+// Address is where a target is, as scheme://host:port.
+func (t *Target) Address() string { return t.scheme + "://" + t.dial }

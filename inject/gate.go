@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -22,6 +23,9 @@ type Credential struct {
 	Hosts []string
 	// Scope are the credential's own rules.
 	rule.Scope
+	// Used, if not nil, is told of each request that the credential is for. It must be
+	// quick.
+	Used func(now time.Time)
 
 	injector Injector
 	kind     string
@@ -34,14 +38,27 @@ type Settings struct {
 	Answers *exchange.Answers
 }
 
-// Host is the rr app, as far as the upstream's side needs it.
-type Host interface {
-	// InjectGate returns a proxy's gate.
-	InjectGate(proxy string) (*Gate, error)
+// Credentials knows named target credentials.
+type Credentials interface {
 	// TargetCredential returns a named target credential.
 	TargetCredential(name string) (*Credential, error)
+}
+
+// Host is the rr app, as far as the upstream's side needs it.
+type Host interface {
+	Credentials
+	// InjectGate returns a proxy's gate.
+	InjectGate(proxy string) (*Gate, error)
 	// InjectSettings returns the options.
 	InjectSettings() Settings
+}
+
+// Injector returns the credential's injector, once it is provisioned.
+func (c *Credential) Injector() Injector { return c.injector }
+
+// MayGo reports whether the credential may be sent to the target.
+func (c *Credential) MayGo(t *Target) bool {
+	return len(c.bindings) == 0 || allowed(c.bindings, t.scheme, t.host, t.port)
 }
 
 // Provision loads the credential's injector and compiles its rules.
@@ -88,19 +105,19 @@ type Gate struct {
 
 // NewGate binds a target credential to a target. present is the injector's object or a
 // reference to a named credential; place says in errors where it stands.
-func NewGate(l *host.Loader, name, place string, target *Target, present json.RawMessage, h Host) (*Gate, error) {
+func NewGate(l *host.Loader, name, place string, target *Target, present json.RawMessage, h Credentials) (*Gate, error) {
 	g := &Gate{name: name, target: target, set: target.set, deferred: true}
 	if err := g.present(l, place, present, h); err != nil {
 		return nil, err
 	}
-	if b := g.cred.bindings; len(b) > 0 && !allowed(b, target.scheme, target.host, target.port) {
+	if !g.cred.MayGo(target) {
 		return nil, fmt.Errorf("%s: credential %s may not be sent to %s://%s; its hosts are %q", place, g.cred.Name, target.scheme, target.dial, g.cred.Hosts)
 	}
 	return g, nil
 }
 
 // newInline is the gate of an inline rr_inject.
-func newInline(l *host.Loader, s *rule.Scope, present json.RawMessage, deferred bool, h Host) (*Gate, error) {
+func newInline(l *host.Loader, s *rule.Scope, present json.RawMessage, deferred bool, h Credentials) (*Gate, error) {
 	const place = "rr_inject"
 	set, err := s.Compile(l.RuleEnv())
 	if err != nil {
@@ -131,7 +148,7 @@ func (c *Credential) early(deferred bool) error {
 	return nil
 }
 
-func (g *Gate) present(l *host.Loader, place string, present json.RawMessage, h Host) error {
+func (g *Gate) present(l *host.Loader, place string, present json.RawMessage, h Credentials) error {
 	if len(present) == 0 {
 		return fmt.Errorf("%s: it presents nothing; add `present <kind> …`, or `present none` to send no credential", place)
 	}

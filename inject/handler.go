@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -124,7 +125,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	g := h.gate
 	if h.Gateway {
 		var err error
-		if g, err = h.host.InjectGate(x.Proxy); err != nil {
+		if g, err = h.onward(x); err != nil {
 			return h.refuse(w, r, x, exchange.Refuse(http.StatusForbidden, exchange.CodeNotVerified, err))
 		}
 	}
@@ -135,6 +136,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.defers(w, r, x, g, next)
 	}
 	return h.early(w, r, x, g, next)
+}
+
+// onward is the gate of the proxy that rr_verify, as a gateway, found.
+func (h *Handler) onward(x *exchange.Exchange) (*Gate, error) {
+	if g, ok := x.Onward.(*Gate); ok {
+		return g, nil
+	}
+	return h.host.InjectGate(x.Proxy)
 }
 
 // unverified begins the exchange of a request that no rr_verify let through, if that is
@@ -194,6 +203,9 @@ func (h *Handler) defers(w http.ResponseWriter, r *http.Request, x *exchange.Exc
 	x.Plan, x.Writer = g, w
 	if g.target != nil {
 		x.Upstream = g.target.dial
+	}
+	if used := g.cred.Used; used != nil {
+		used(time.Now())
 	}
 	x.Grant(w.Header())
 	err := next.ServeHTTP(w, r)

@@ -83,6 +83,7 @@ type OAuth2 struct {
 	secrets  material
 	expand   bool
 	policy   fetch.Policy
+	kept     *keptChain   // of a record whose grants the host keeps, else nil
 	again    func() error // takes over a new definition
 }
 
@@ -117,6 +118,10 @@ func (o *OAuth2) Provision(ctx caddy.Context) error {
 		}
 		return o.use(ctx, d)
 	}
+	if o.keep(ctx); o.kept != nil { // nobody is to consent between the two steps of follow
+		o.kept.turn.Lock()
+		defer o.kept.turn.Unlock()
+	}
 	return o.tracks.follow(ctx, o, &o.renewable, o.secrets, o.define)
 }
 
@@ -131,7 +136,8 @@ func (o *OAuth2) resolve(ctx caddy.Context) error {
 	}
 	for name, text := range o.Params {
 		v := secret.Static(string(text))
-		if strings.Contains(string(text), "{") { // text in clear is no secret to warn of
+		// text in clear is no secret to warn of; in records there is nothing to warn of
+		if !o.expand || strings.Contains(string(text), "{") {
 			var err error
 			if v, err = text.Resolve(ctx); err != nil {
 				return fmt.Errorf("param %s: %w", name, err)
@@ -200,6 +206,9 @@ func (o *OAuth2) define() (d definition, err error) {
 // Cleanup lets the token go, if no other configuration uses it, and the connections.
 func (o *OAuth2) Cleanup() error {
 	err := o.renewable.Cleanup()
+	if o.kept != nil {
+		o.kept.leave(o)
+	}
 	if o.endpoint != nil {
 		o.endpoint.Close()
 	}

@@ -63,6 +63,9 @@ func hideLatest() func(token string) {
 
 // chain returns the chain of refresh tokens, and what it goes back to.
 func (o *OAuth2) chain() (*oauth.Chain, [sha256.Size]byte) {
+	if o.kept != nil {
+		return o.kept.chain, o.kept.root()
+	}
 	token := o.secrets.get("refresh_token")
 	if o.KeepRotated {
 		path, _ := secretFile(o.RefreshToken)
@@ -72,14 +75,21 @@ func (o *OAuth2) chain() (*oauth.Chain, [sha256.Size]byte) {
 		c := chains.get(chainKey("file", path), func() oauth.Keeper { return tokenFile(path) })
 		return c, c.Root(token)
 	}
-	if o.grant() == oauth.AuthorizationCode { // what somebody consents to is in what is asked for
-		ask := o.ask()
-		parts := append([]string{}, "consent", o.TokenURL, o.Issuer, o.secrets.get("client_id"), o.AuthorizationURL, ask.Scope(), fmt.Sprintf("%q", []any{ask.Audiences, ask.Resources, ask.Params}))
-		c := chains.get(chainKey(parts...), func() oauth.Keeper { return oauth.Memory(nil) })
+	if o.grant() == oauth.AuthorizationCode {
+		c := chains.get(chainKey(o.consented()...), func() oauth.Keeper { return oauth.Memory(nil) })
 		return c, c.Current()
 	}
 	c := chains.get(chainKey("memory", token), func() oauth.Keeper { return oauth.Memory(&oauth.Grant{Refresh: token}) })
 	return c, sha256.Sum256([]byte(token))
+}
+
+// consented is what somebody consents to: all that is asked for, where, by whom.
+func (o *OAuth2) consented() []string {
+	ask := o.ask()
+	return []string{
+		"consent", o.TokenURL, o.Issuer, o.secrets.get("client_id"), o.AuthorizationURL, ask.Scope(),
+		fmt.Sprintf("%q", []any{ask.Audiences, ask.Resources, ask.Params}),
+	}
 }
 
 func chainKey(parts ...string) [sha256.Size]byte {

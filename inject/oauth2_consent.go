@@ -32,7 +32,8 @@ func (o *OAuth2) Consent(ctx context.Context, redirectURI string) (where string,
 }
 
 // Redeem ends a consent with the query that the browser has brought back. From then on
-// requests get tokens. What the consent gave before is dropped.
+// requests get tokens, through whichever OAuth2 of the same credential they come, also
+// one of another configuration. What the consent gave before is dropped.
 func (o *OAuth2) Redeem(ctx context.Context, pending *oauth.Consent, query url.Values) error {
 	if o.grant() != oauth.AuthorizationCode {
 		return errNoConsentGrant
@@ -49,6 +50,9 @@ func (o *OAuth2) Redeem(ctx context.Context, pending *oauth.Consent, query url.V
 	chain, _ := o.chain()
 	if err := chain.Start(ctx, t); err != nil {
 		return err
+	}
+	if o.kept != nil {
+		return o.kept.consented(o)
 	}
 	return o.again()
 }

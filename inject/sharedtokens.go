@@ -27,8 +27,6 @@ const (
 	// hiddenTokens and hiddenCallerTokens are how many of a definition's latest tokens are
 	// kept out of logs by their value.
 	hiddenTokens, hiddenCallerTokens = 2, 256
-	// hideTokensFor is for how long after the end of a definition that goes on.
-	hideTokensFor = time.Hour
 )
 
 // tokenPool are the tokens in use, by what defines them. They live on while any
@@ -129,11 +127,7 @@ func (s *sharedTokens) Destruct() error {
 	hidden := s.hidden
 	s.hidden = nil
 	s.mu.Unlock()
-	time.AfterFunc(hideTokensFor, func() {
-		for _, release := range hidden {
-			release()
-		}
-	})
+	host.LetGo(hidden)
 	return nil
 }
 

@@ -49,6 +49,9 @@ type Write struct {
 	// none, Any that it does not matter.
 	Expect uint64
 	// Version is that of the new value, at least 1 and more than Expect unless that is Any.
+	// If it is Expect, the bytes are replaced of a record that stays what it is, such as one
+	// that is sealed anew: Watch does not tell of that, and an Apply of such writes alone
+	// leaves the revision as it is.
 	Version uint64
 	// Value is the new value; nil deletes. Deleting what is not there is ErrNotFound unless
 	// Expect is Any.
@@ -90,6 +93,18 @@ type Backend interface {
 	Revision(ctx context.Context) (uint64, error)
 	// Close releases the store. What was acknowledged stays.
 	Close() error
+}
+
+// Opener opens a Backend. What the option store of the configuration names is one; that it
+// is there opens nothing.
+type Opener interface {
+	// Open opens the store, and makes it if there is none.
+	Open(ctx context.Context) (Backend, error)
+	// Key names the store within the process: two Openers with the same key are of the same
+	// store, which can be open once. It touches nothing.
+	Key() string
+	// Folder is where the key file goes; it may not exist yet. Empty: there is no place.
+	Folder() string
 }
 
 // Backuper is implemented by backends that can write a copy of themselves while they are

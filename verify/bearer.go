@@ -16,6 +16,8 @@ func init() {
 type Bearer struct {
 	// The accepted token: a placeholder {env.NAME} or {file./absolute/path}.
 	Token secret.String `json:"token,omitempty"`
+	// SHA-256 hashes of accepted tokens, sha256:<hex>, instead of a token.
+	Hashes []string `json:"hashes,omitempty"`
 	// The authentication scheme before the token. Default: Bearer.
 	Prefix string `json:"prefix,omitempty"`
 
@@ -33,8 +35,16 @@ func (b *Bearer) Provision(ctx caddy.Context) error {
 	if prefix == "" {
 		prefix = "Bearer"
 	}
-	return b.provision(ctx, []secret.String{b.Token}, nil, nil,
+	return b.provision(ctx, tokenOf(b.Token, b.Hashes), b.Hashes, nil,
 		[]Carrier{{In: InHeader, Name: "Authorization", Prefix: prefix}})
+}
+
+// tokenOf is the token as a list. It may only be missing where there are hashes.
+func tokenOf(token secret.String, hashes []string) []secret.String {
+	if token == "" && len(hashes) > 0 {
+		return nil
+	}
+	return []secret.String{token}
 }
 
 // Challenge implements Challenging (RFC 6750 section 3).
@@ -80,6 +90,8 @@ func (b *Bearer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 type JWT struct {
 	// The expected token: a placeholder {env.NAME} or {file./absolute/path}.
 	Token secret.String `json:"token,omitempty"`
+	// SHA-256 hashes of expected tokens, sha256:<hex>, instead of a token.
+	Hashes []string `json:"hashes,omitempty"`
 
 	opaque
 }
@@ -91,7 +103,7 @@ func (*JWT) CaddyModule() caddy.ModuleInfo {
 
 // Provision resolves the token.
 func (j *JWT) Provision(ctx caddy.Context) error {
-	return j.provision(ctx, []secret.String{j.Token}, nil, nil, []Carrier{
+	return j.provision(ctx, tokenOf(j.Token, j.Hashes), j.Hashes, nil, []Carrier{
 		{In: InHeader, Name: "Authorization"},
 		{In: InHeader, Name: "Authorization", Prefix: "Bearer"},
 	})

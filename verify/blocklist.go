@@ -72,6 +72,24 @@ func (c *revoked) Revoked(issuer, subject, tokenID string, issued time.Time) boo
 	return ok && (before.IsZero() || issued.IsZero() || issued.Before(before))
 }
 
+// either is a blocklist of two, each of which may be nil.
+func either(a, b Blocklist) Blocklist {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	return both{a, b}
+}
+
+type both [2]Blocklist
+
+// Revoked implements Blocklist.
+func (b both) Revoked(issuer, subject, tokenID string, issued time.Time) bool {
+	return b[0].Revoked(issuer, subject, tokenID, issued) || b[1].Revoked(issuer, subject, tokenID, issued)
+}
+
 // unmarshalLine reads one line, standing at revoked:
 //
 //	revoked jti <id>...

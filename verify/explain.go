@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"errors"
 	"net/http"
 
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
@@ -41,9 +40,9 @@ func (g *Gate) Explain(r *http.Request, x *exchange.Exchange) (steps []exchange.
 	for _, also := range entries[1:] {
 		say("caller", "also "+also.label, "holds too")
 	}
-	if g.inactive {
-		say("proxy", g.name, "is not active")
-		return steps, exchange.Refuse(http.StatusServiceUnavailable, exchange.CodeInactive, errors.New("the proxy is not active"))
+	if ref := g.standby(); ref != nil {
+		say("proxy", g.name, ref.Reason.Error())
+		return steps, ref
 	}
 	x.Input.Claims, x.Input.Body = x.Claims, rule.NewBody(r, g.maxBody)
 	for _, entry := range entries {

@@ -17,8 +17,9 @@ import (
 // Gate is the compiled caller's side of a proxy. It is safe for concurrent use.
 type Gate struct {
 	name            string
-	holder          string // tells it from other gates over reloads
-	label           string // in metrics
+	holder          string          // tells it from other gates over reloads
+	watch           exchange.Holder // who knows whether callers still have access; nil: the gate
+	label           string          // in metrics
 	main            group
 	also            []*group
 	set             *rule.Set
@@ -29,6 +30,8 @@ type Gate struct {
 	now             func() time.Time
 	series          *metrics.Proxy
 	resource        *resource // nil if no issuer can be named
+	incomplete      string    // what the proxy lacks, empty for nothing
+	onward          any       // the other side's gate
 }
 
 // Open puts the gate in force: its series count and its callers' streams are watched.
@@ -47,13 +50,45 @@ func (g *Gate) Close() {
 // SetInactive has the gate answer 503 to callers that it recognises.
 func (g *Gate) SetInactive() { g.inactive = true }
 
+// SetIncomplete has the gate answer 503 to callers that it recognises: the proxy lacks
+// something, which the log names.
+func (g *Gate) SetIncomplete(what string) { g.incomplete = what }
+
+// SetOnward makes the other side's gate of the proxy known, for the rr_inject of a gateway.
+func (g *Gate) SetOnward(onward any) { g.onward = onward }
+
+// Hold has the gate count as holder, in the series of a proxy that label names, without
+// being watched itself: for gates that replace each other while the holder stays.
+func (g *Gate) Hold(holder exchange.Holder, series *metrics.Proxy) {
+	g.watch, g.series = holder, series
+}
+
 // Name implements exchange.Holder.
 func (g *Gate) Name() string { return g.holder }
+
+// holding is who knows whether the gate's callers still have access.
+func (g *Gate) holding() exchange.Holder {
+	if g.watch != nil {
+		return g.watch
+	}
+	return g
+}
+
+// standby refuses callers that are recognised, if the proxy cannot serve them now.
+func (g *Gate) standby() *exchange.Refusal {
+	switch {
+	case g.inactive:
+		return exchange.Refuse(http.StatusServiceUnavailable, exchange.CodeInactive, errors.New("the proxy is not active"))
+	case g.incomplete != "":
+		return exchange.Refuse(http.StatusServiceUnavailable, exchange.CodeIncomplete, errors.New(g.incomplete))
+	}
+	return nil
+}
 
 // Holds implements exchange.Holder.
 func (g *Gate) Holds(proof exchange.Proof) bool {
 	now := g.now()
-	if g.inactive || len(proof.Also) != len(g.also) || !g.main.holds(proof.Main, now) {
+	if g.inactive || g.incomplete != "" || len(proof.Also) != len(g.also) || !g.main.holds(proof.Main, now) {
 		return false
 	}
 	for i, also := range g.also {
@@ -139,6 +174,9 @@ func (g *Gate) verify(r *http.Request, x *exchange.Exchange, now time.Time, adm 
 		if e := extra.expires(); !e.IsZero() && (expires.IsZero() || e.Before(expires)) {
 			expires = e
 		}
+	}
+	if used := c.entry.used; used != nil {
+		used(now)
 	}
 	x.Credential, x.ID, x.Claims, x.Token = c.entry.label, c.identity.ID, claims, c.identity.Token
 	x.Ends = expires

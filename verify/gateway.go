@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -8,52 +10,91 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
+	"github.com/caddy-rr/caddy-rr/internal/host"
 	"github.com/caddy-rr/caddy-rr/internal/metrics"
 )
 
-// Gateway serves every proxy of the rr app at <prefix>/<name>/….
+// Gateway serves every proxy: those of the rr app, and those made through the API.
 type Gateway struct {
 	// The part of the path before the proxy's name, such as /api. It and the name are
 	// removed before rules judge the path and before the request goes on.
 	Prefix string `json:"prefix,omitempty"`
+	// Where the proxy's name, alias or id is, if not in the path: a placeholder such as
+	// {http.request.host.labels.2}. The path then has the prefix alone before the
+	// upstream's path.
+	Name string `json:"name,omitempty"`
+}
+
+// Directory knows the proxies that come and go while a configuration is in force.
+type Directory interface {
+	// Find returns the gate of the proxy with this id, alias or name, nil if there is none.
+	// An error says that it cannot be told now.
+	Find(name string) (*Gate, error)
+	// Any returns some gate, always the same for the same number while nothing changes;
+	// nil if there is none.
+	Any(n uint64) *Gate
+	// Face is what callers are shown that none of the proxies recognises.
+	Face() *Face
 }
 
 // gateway is a Gateway with the proxies it leads to.
 type gateway struct {
-	prefix          string
-	gates           map[string]*Gate
-	sorted          []*Gate
-	plain, rejected []string
-	slots           slots // of all gates together
-	resource        *resource
-	seed            maphash.Seed
+	prefix    string
+	name      string // a placeholder, empty for the path
+	gates     map[string]*Gate
+	sorted    []*Gate
+	directory Directory
+	own       *Face // of the gates that do not change
+	joined    atomic.Pointer[joinedFace]
+	nobody    *Gate // for requests if there is no proxy at all
+	seed      maphash.Seed
 }
+
+// joinedFace is the gateway's own face together with the directory's of that time.
+type joinedFace struct{ of, face *Face }
 
 // unknownSeries counts requests for proxies that do not exist, for ever.
 var unknownSeries = metrics.Hold(metrics.Unknown)
 
-func newGateway(c *Gateway, gates map[string]*Gate) (*gateway, error) {
+func newGateway(l *host.Loader, c *Gateway, app Host) (*gateway, error) {
 	prefix := strings.TrimSuffix(c.Prefix, "/")
 	if prefix != "" && prefix[0] != '/' || strings.ContainsAny(prefix, "*%? {}") {
 		return nil, fmt.Errorf("the gateway's prefix %q is not a plain path such as /api", c.Prefix)
 	}
-	if len(gates) == 0 {
-		return nil, errors.New("rr_gateway has no proxy to lead to: the rr app declares none")
+	if c.Name != "" && !strings.Contains(c.Name, "{") {
+		return nil, fmt.Errorf("the gateway's name is a placeholder such as {http.request.host.labels.2}, not %q", c.Name)
 	}
-	gw := &gateway{prefix: prefix, gates: gates, seed: maphash.MakeSeed()}
+	gates := app.VerifyGates()
+	gw := &gateway{
+		prefix: prefix, name: c.Name, gates: gates, directory: app.Directory(),
+		own: &Face{}, seed: maphash.MakeSeed(),
+	}
+	if len(gates) == 0 && gw.directory == nil {
+		return nil, errors.New("rr_gateway has no proxy to lead to: the rr app declares none, and has no store")
+	}
 	for _, name := range slices.Sorted(maps.Keys(gates)) {
-		g := gates[name]
-		gw.sorted = append(gw.sorted, g)
-		gw.plain = union(gw.plain, g.plain)
-		gw.rejected = union(gw.rejected, g.rejected)
-		gw.resource = gw.resource.join(g.resource)
-		for _, x := range g.main.slots.list {
-			gw.slots.add([]Carrier{{In: x.in, Name: x.name}})
+		gw.sorted = append(gw.sorted, gates[name])
+		gw.own = gw.own.withGate(gates[name])
+	}
+	if gw.directory != nil {
+		gw.own = gw.own.join(usualFace)
+		spec := &Spec{AcceptRaw: []json.RawMessage{NobodysKey()}}
+		var err error
+		if gw.nobody, err = NewGate(l, "", "rr_gateway", spec, nil); err != nil {
+			return nil, err
 		}
 	}
 	return gw, nil
+}
+
+// NobodysKey is a verifier that recognises no caller: its key is thrown away.
+func NobodysKey() json.RawMessage {
+	return json.RawMessage(`{"kind":"key","hashes":["` + FormatHash(rand.Text()+rand.Text()) + `"]}`)
 }
 
 func union(list, more []string) []string {
@@ -65,25 +106,45 @@ func union(list, more []string) []string {
 	return list
 }
 
-// find returns the gate that the path names and takes prefix and name off the path; nil
+// face is what callers are shown that no proxy recognises.
+func (gw *gateway) face() *Face {
+	if gw.directory == nil {
+		return gw.own
+	}
+	theirs := gw.directory.Face()
+	if j := gw.joined.Load(); j != nil && j.of == theirs {
+		return j.face
+	}
+	j := &joinedFace{theirs, gw.own.join(theirs)}
+	gw.joined.Store(j)
+	return j.face
+}
+
+// find returns the gate that the request names and takes prefix and name off the path; nil
 // if there is none.
-func (gw *gateway) find(r *http.Request) *Gate {
-	name, ok := gw.name(r)
+func (gw *gateway) find(r *http.Request) (*Gate, error) {
+	name, inPath, ok := gw.proxy(r)
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	g := gw.gates[name]
+	if g == nil && gw.directory != nil {
+		var err error
+		if g, err = gw.directory.Find(name); err != nil {
+			return nil, err
+		}
+	}
 	if g == nil {
-		return nil
+		return nil, nil
 	}
 	// neither prefix nor name has a character that could be escaped, so the same
 	// number of bytes comes off both forms of the path
-	n := len(gw.prefix) + 1 + len(name)
+	n := len(gw.prefix) + inPath
 	r.URL.Path = orRoot(r.URL.Path[n:])
 	if r.URL.RawPath != "" {
 		r.URL.RawPath = orRoot(r.URL.RawPath[n:])
 	}
-	return g
+	return g, nil
 }
 
 func orRoot(path string) string {
@@ -93,26 +154,39 @@ func orRoot(path string) string {
 	return path
 }
 
-func (gw *gateway) name(r *http.Request) (string, bool) {
-	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), gw.prefix+"/")
-	if !ok || !strings.HasPrefix(r.URL.Path, gw.prefix+"/") {
-		return "", false
+// proxy is the name of the proxy, and how many bytes of the path behind the prefix it has.
+func (gw *gateway) proxy(r *http.Request) (name string, inPath int, ok bool) {
+	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), gw.prefix)
+	if !ok || !strings.HasPrefix(r.URL.Path, gw.prefix) || rest != "" && rest[0] != '/' {
+		return "", 0, false
 	}
-	name, _, _ := strings.Cut(rest, "/")
-	return name, name != "" && !strings.Contains(name, "%")
+	if gw.name != "" {
+		if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+			name = repl.ReplaceAll(gw.name, "")
+		}
+		return name, 0, name != "" && len(name) <= maxName
+	}
+	if rest == "" {
+		return "", 0, false
+	}
+	name, _, _ = strings.Cut(rest[1:], "/")
+	return name, 1 + len(name), name != "" && !strings.Contains(name, "%")
 }
+
+// maxName bounds, in bytes, what is looked up in a host's name.
+const maxName = 253
 
 // unknown refuses a request for a proxy that does not exist exactly as one with a wrong
 // credential for a proxy that does, in what it says and about what it takes: one of the
 // real gates, always the same for the same path, looks at the request in vain.
 func (gw *gateway) unknown(r *http.Request, h *Handler) *exchange.Refusal {
-	name, _ := gw.name(r)
-	g := gw.sorted[maphash.String(gw.seed, name)%uint64(len(gw.sorted))]
+	name, _, _ := gw.proxy(r)
+	g := gw.decoy(maphash.String(gw.seed, name))
 	reason := fmt.Errorf("%w: there is no proxy %q", ErrRejected, name)
 	if len(name) > 64 {
 		reason = fmt.Errorf("%w: there is no such proxy", ErrRejected)
 	}
-	presented := gw.presented(r)
+	presented := gw.presented(r, g)
 	_, err := g.verify(r, &exchange.Exchange{Context: r.Context()}, g.now(), h.admission(r, g.now()))
 	h.strip(r)
 	switch {
@@ -128,11 +202,28 @@ func (gw *gateway) unknown(r *http.Request, h *Handler) *exchange.Refusal {
 	return h.refusalFor(g, r, reason, presented)
 }
 
+// decoy is one of the real gates, if there are any.
+func (gw *gateway) decoy(n uint64) *Gate {
+	if gw.directory != nil && (len(gw.sorted) == 0 || n%2 == 0) {
+		if g := gw.directory.Any(n / 2); g != nil {
+			return g
+		}
+	}
+	if len(gw.sorted) == 0 {
+		return gw.nobody
+	}
+	return gw.sorted[n/2%uint64(len(gw.sorted))]
+}
+
 // presented reports whether the request has anything where any of the proxies looks for
 // a credential.
-func (gw *gateway) presented(r *http.Request) bool {
-	for _, x := range gw.slots.list {
-		if _, n := readCarrier(r, x.in, x.name); n > 0 {
+func (gw *gateway) presented(r *http.Request, g *Gate) bool {
+	return anything(r, &gw.face().slots) || anything(r, &g.main.slots)
+}
+
+func anything(r *http.Request, s *slots) bool {
+	for i := range s.list {
+		if _, n := readCarrier(r, s.list[i].in, s.list[i].name); n > 0 {
 			return true
 		}
 	}
@@ -141,7 +232,7 @@ func (gw *gateway) presented(r *http.Request) bool {
 
 func (gw *gateway) challenges(rejected bool) []string {
 	if rejected {
-		return gw.rejected
+		return gw.face().rejected
 	}
-	return gw.plain
+	return gw.face().plain
 }

@@ -81,7 +81,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	case (h.Gateway != nil || h.Proxy != "") && app == nil:
 		return errors.New("rr_verify refers to the rr app, but the configuration has none: add the global option `rr { … }`")
 	case h.Gateway != nil:
-		h.gateway, err = newGateway(h.Gateway, app.VerifyGates())
+		h.gateway, err = newGateway(host.NewLoader(ctx, h.log), h.Gateway, app)
 	case h.Proxy != "":
 		h.gate, err = app.VerifyGate(h.Proxy)
 	default:
@@ -100,6 +100,10 @@ func (h *Handler) checkLogs(ctx caddy.Context) {
 	}
 	var headers []string
 	inQuery := false
+	if h.gateway != nil {
+		s := &h.gateway.face().slots
+		headers, inQuery = s.names(InHeader), s.query
+	}
 	for _, g := range gates {
 		names, query := g.carriers()
 		headers, inQuery = union(headers, names), inQuery || query
@@ -237,9 +241,12 @@ func (h *Handler) find(r *http.Request, x *exchange.Exchange) (*Gate, *exchange.
 	}
 	method, ref := exchange.CheckMethod(r)
 	if ref == nil && h.gateway != nil {
-		if _, err := rule.CanonicalPath(r.URL, true); err != nil {
-			ref = badPath(err)
-		} else if gate = h.gateway.find(r); gate == nil {
+		var err error
+		if _, bad := rule.CanonicalPath(r.URL, true); bad != nil {
+			ref = badPath(bad)
+		} else if gate, err = h.gateway.find(r); err != nil {
+			ref = refusalOf(err)
+		} else if gate == nil {
 			return nil, h.gateway.unknown(r, h)
 		}
 	}
@@ -247,7 +254,8 @@ func (h *Handler) find(r *http.Request, x *exchange.Exchange) (*Gate, *exchange.
 		h.strip(r)
 		return nil, ref
 	}
-	x.Proxy, x.Gate, x.Metrics, x.KeepSlash = gate.name, gate, gate.series, gate.keepSlash
+	x.Proxy, x.Gate, x.Metrics, x.KeepSlash = gate.name, gate.holding(), gate.series, gate.keepSlash
+	x.Onward = gate.onward
 	x.Stripped = gate.main.slots.folded
 	path, err := rule.CanonicalPath(r.URL, gate.keepSlash)
 	if err != nil && h.gateway == nil {
@@ -271,11 +279,12 @@ func (h *Handler) strip(r *http.Request) {
 	for _, g := range h.gateway.sorted {
 		g.strip(r, h.lookAlikes)
 	}
+	h.gateway.face().slots.strip(r, h.lookAlikes)
 }
 
 // admit verifies the caller, removes the credential, and judges the rules.
 func (h *Handler) admit(g *Gate, r *http.Request, x *exchange.Exchange, now time.Time) *exchange.Refusal {
-	presented := h.gateway != nil && h.gateway.presented(r)
+	presented := h.gateway != nil && h.gateway.presented(r, g)
 	entries, err := g.verify(r, x, now, h.admission(r, now))
 	query := r.URL.RawQuery
 	g.strip(r, h.lookAlikes)
@@ -291,8 +300,8 @@ func (h *Handler) admit(g *Gate, r *http.Request, x *exchange.Exchange, now time
 		_, err := rule.CanonicalPath(r.URL, g.keepSlash)
 		return badPath(err)
 	}
-	if g.inactive {
-		return exchange.Refuse(http.StatusServiceUnavailable, exchange.CodeInactive, errors.New("the proxy is not active"))
+	if ref := g.standby(); ref != nil {
+		return ref
 	}
 	x.Input.Claims = x.Claims
 	if needsBody(entries) || g.set.NeedsBody() {

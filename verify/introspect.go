@@ -60,6 +60,7 @@ type Introspect struct {
 	config   digest
 	timeout  time.Duration
 	calls    *introspections
+	blocked  Blocklist // of the host, nil if there is none
 	now      func() time.Time
 }
 
@@ -89,12 +90,16 @@ func (i *Introspect) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	if host.Untrusted(ctx) { // what it may reach decides the answers too
+		raw = append(raw, "untrusted"...)
+	}
 	i.config = sha256.Sum256(raw)
 	i.timeout = orDefault(i.Timeout, defaultTimeout)
-	i.calls, i.now = newIntrospections(), time.Now
+	i.calls, i.now, i.blocked = newIntrospections(), time.Now, host.BlocklistOf(ctx)
 	log := ctx.Logger(i)
 	i.endpoint, err = i.Open(ctx, i.URL, oauth.Options{
-		Policy:     fetch.Policy{Trusted: true, Allow: host.Egress(ctx)}, // the operator wrote the URL
+		// the operator wrote the URL, unless it stands in a record
+		Policy:     fetch.Policy{Trusted: !host.Untrusted(ctx), Allow: host.Egress(ctx)},
 		Repeatable: true,
 		Report: func(option string, err error) {
 			log.Error("a changed secret of introspect cannot be used; the last good one stays in use",
@@ -195,14 +200,32 @@ func (i *Introspect) verify(r *http.Request, adm admission) (Identity, error) {
 	key := tokenKey(i.config, i.endpoint.Print(), token)
 	if i.Cache > 0 {
 		if a := cachedAnswer(key, i.now()); a != nil {
-			return withToken(token)(a.identify(r, i.now()))
+			return withToken(token)(i.judge(a, r))
 		}
 	}
 	a, err := i.calls.do(r.Context(), key, clientIP(r), i.timeout, adm.allowed, i.asker(key, token))
 	if err != nil {
 		return Identity{}, err
 	}
-	return withToken(token)(a.identify(r, i.now()))
+	return withToken(token)(i.judge(a, r))
+}
+
+// judge judges an answer, which may have been remembered, for the request that presents the
+// token.
+func (i *Introspect) judge(a *answer, r *http.Request) (Identity, error) {
+	if a.refused == nil && i.blocks(a.identity.token) {
+		return Identity{}, fmt.Errorf("%w: the token is revoked", ErrRejected)
+	}
+	return a.identify(r, i.now())
+}
+
+func (i *Introspect) blocks(v *verified) bool {
+	return i.blocked != nil && i.blocked.Revoked(v.issuer, v.subject, v.tokenID, v.issued)
+}
+
+// Stands implements Standing: the endpoint is not asked once more.
+func (i *Introspect) Stands(id Identity) bool {
+	return id.token != nil && id.token.key == i.config && !i.blocks(id.token)
 }
 
 // withToken adds the caller's token to an identity.
@@ -257,6 +280,7 @@ var (
 	_ Verifier           = (*Introspect)(nil)
 	_ Carrying           = (*Introspect)(nil)
 	_ Costly             = (*Introspect)(nil)
+	_ Standing           = (*Introspect)(nil)
 	_ Challenging        = (*Introspect)(nil)
 	_ Issuing            = (*Introspect)(nil)
 )

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-rr/caddy-rr/internal/oauth"
+	"github.com/caddy-rr/caddy-rr/internal/rule"
 )
 
 // maxAnswer bounds the endpoint's answer, in bytes.
@@ -147,7 +148,23 @@ func (i *Introspect) read(a *answer, members map[string]any, now time.Time) erro
 	if f.lacks {
 		a.lacks = &InsufficientScope{Scope: strings.Join(i.Scope, " ")}
 	}
+	a.identity.token = i.standing(claims, said, a.identity.Expires)
 	return nil
+}
+
+// standing is what is needed of an answer to tell later whether the token is still
+// accepted. In the place of the key that signed a JWT is what had the endpoint asked.
+func (i *Introspect) standing(claims, said map[string]any, expires time.Time) *verified {
+	v := &verified{key: i.config}
+	v.decoded.Store(&claims)
+	v.until, v.ends = expires, expires
+	for name, field := range map[string]*string{"iss": &v.issuer, "sub": &v.subject, "jti": &v.tokenID} {
+		if said[name] != nil { // some servers write a number
+			*field = rule.Text(said[name])
+		}
+	}
+	v.issued, _ = timeClaim(said, "iat") // which readTimes has checked
+	return v
 }
 
 func (a *answer) readTimes(said map[string]any, now time.Time) (err error) {

@@ -212,8 +212,9 @@ func (j *JWTVerify) remoteKeys(ctx caddy.Context) (keyring, error) {
 		return nil, fmt.Errorf("request_header: %w", err)
 	}
 	c.Issuer, c.URL = j.Issuer, j.JWKSURL
-	c.Policy.Trusted, c.Policy.Allow = true, host.Egress(ctx)
-	if c.Variant, err = j.variant(ca.Get(), c.Policy.Allow); err != nil {
+	// the operator wrote the URL, unless it stands in a record
+	c.Policy.Trusted, c.Policy.Allow = !host.Untrusted(ctx), host.Egress(ctx)
+	if c.Variant, err = j.variant(ca.Get(), c.Policy); err != nil {
 		return nil, err
 	}
 	id, err := sourceID(c)
@@ -241,12 +242,13 @@ func (j *JWTVerify) remoteKeys(ctx caddy.Context) (keyring, error) {
 }
 
 // variant is over what decides whom a fetch trusts, and what it is allowed to see.
-func (j *JWTVerify) variant(ca string, allow []netip.Prefix) (string, error) {
+func (j *JWTVerify) variant(ca string, p fetch.Policy) (string, error) {
 	b, err := json.Marshal(struct {
-		CA      string
-		Headers map[string]secret.Template
-		Allow   []netip.Prefix
-	}{ca, j.RequestHeaders, allow})
+		CA        string
+		Headers   map[string]secret.Template
+		Allow     []netip.Prefix
+		Untrusted bool `json:",omitempty"`
+	}{ca, j.RequestHeaders, p.Allow, !p.Trusted})
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:]), err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-rr/caddy-rr/internal/host"
 	"github.com/caddy-rr/caddy-rr/internal/jose"
 	"github.com/caddy-rr/caddy-rr/store/secret"
 )
@@ -126,6 +127,7 @@ func (j *JWTVerify) Provision(ctx caddy.Context) (err error) {
 	if err := j.prepareChecks(); err != nil {
 		return err
 	}
+	j.checks.revocations = either(j.checks.revocations, host.BlocklistOf(ctx))
 	if err := j.prepareAlgorithms(); err != nil {
 		return err
 	}

@@ -159,7 +159,7 @@ func (h *Handler) advertise(r *http.Request, m *resource, received string, chall
 	}
 	if base += h.Mount; h.gateway != nil {
 		base += h.gateway.prefix
-		if rest, ok := strings.CutPrefix(received, h.gateway.prefix+"/"); ok && rest != "" {
+		if rest, ok := strings.CutPrefix(received, h.gateway.prefix+"/"); ok && rest != "" && h.gateway.name == "" {
 			name, _, _ := strings.Cut(rest, "/")
 			base += "/" + name
 		}
@@ -180,7 +180,7 @@ func (h *Handler) advertise(r *http.Request, m *resource, received string, chall
 // metadata is what the handler says of the resource.
 func (h *Handler) metadata() *resource {
 	if h.gateway != nil {
-		return h.gateway.resource
+		return h.gateway.face().resource
 	}
 	return h.gate.resource
 }
@@ -192,7 +192,8 @@ type Metadata struct {
 	// The proxy of the rr app that is described. Default: all of them together.
 	Proxy string `json:"proxy,omitempty"`
 
-	resource *resource
+	resource  *resource
+	directory Directory // of the proxies that come and go, if they are described too
 }
 
 // CaddyModule returns the Caddy module information.
@@ -213,6 +214,7 @@ func (m *Metadata) Provision(ctx caddy.Context) error {
 		for _, g := range app.VerifyGates() {
 			m.resource = m.resource.join(g.resource)
 		}
+		m.directory = app.Directory()
 		return nil
 	}
 	g, err := app.VerifyGate(m.Proxy)
@@ -224,7 +226,11 @@ func (m *Metadata) Provision(ctx caddy.Context) error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (m *Metadata) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if done, err := m.resource.serve(w, r); done {
+	doc := m.resource
+	if m.directory != nil {
+		doc = doc.join(m.directory.Face().resource)
+	}
+	if done, err := doc.serve(w, r); done {
 		return err
 	}
 	return next.ServeHTTP(w, r)

@@ -52,9 +52,24 @@ type Credential struct {
 	rule.Scope
 	// Expires is when it stops being accepted.
 	Expires time.Time
+	// Previous are earlier verifiers that are accepted until their own time.
+	Previous []Previous
+	// Used, if not nil, is told of each request that the credential recognised the caller
+	// of. It must be quick.
+	Used func(now time.Time)
 
 	verifier Verifier
 	set      *rule.Set
+}
+
+// Previous is a verifier that a rotation has replaced.
+type Previous struct {
+	// Raw is the verifier.
+	Raw json.RawMessage
+	// Until is when it stops being accepted.
+	Until time.Time
+
+	verifier Verifier
 }
 
 // Settings are the rr app's options that concern callers.
@@ -65,14 +80,21 @@ type Settings struct {
 	Egress []netip.Prefix
 }
 
+// Credentials knows named proxy credentials.
+type Credentials interface {
+	// ProxyCredential returns a named proxy credential.
+	ProxyCredential(name string) (*Credential, error)
+}
+
 // Host is the rr app, as far as the caller's side needs it.
 type Host interface {
+	Credentials
 	// VerifyGate returns a proxy's gate.
 	VerifyGate(proxy string) (*Gate, error)
 	// VerifyGates returns the gates of all proxies by name.
 	VerifyGates() map[string]*Gate
-	// ProxyCredential returns a named proxy credential.
-	ProxyCredential(name string) (*Credential, error)
+	// Directory returns the proxies that come and go, nil if there are none.
+	Directory() Directory
 	// VerifySettings returns the options.
 	VerifySettings() Settings
 	// StartWith has the loader of an inline handler started with the app.
@@ -90,6 +112,12 @@ func (c *Credential) Provision(l *host.Loader) error {
 		return fmt.Errorf("%s: %w", place, err)
 	}
 	c.verifier = v
+	for i := range c.Previous {
+		p := &c.Previous[i]
+		if p.verifier, _, err = loadVerifier(l, place+": previous", p.Raw); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -111,13 +139,14 @@ type accepted struct {
 	verifier Verifier
 	set      *rule.Set
 	expires  time.Time
+	used     func(time.Time)
 	print    digest       // fingerprint of a verifier that is not opaque
 	alone    [1]*accepted // itself, as the list of what recognised a caller
 }
 
 // NewGate compiles a spec. name is the proxy's, empty for an inline handler; place says
 // in errors where the spec stands.
-func NewGate(l *host.Loader, name, place string, s *Spec, h Host) (*Gate, error) {
+func NewGate(l *host.Loader, name, place string, s *Spec, h Credentials) (*Gate, error) {
 	if len(s.AcceptRaw) == 0 {
 		return nil, fmt.Errorf("%s: nothing is accepted; add `accept <kind> …`, or `accept none` for anonymous callers", place)
 	}
@@ -207,7 +236,7 @@ func (g *Gate) finish(place string) error {
 }
 
 // load loads a list of verifiers and references.
-func load(l *host.Loader, place string, raws []json.RawMessage, h Host) (list []*accepted, err error) {
+func load(l *host.Loader, place string, raws []json.RawMessage, h Credentials) (list []*accepted, err error) {
 	defer func() {
 		for _, a := range list {
 			a.alone[0] = a
@@ -233,12 +262,38 @@ func load(l *host.Loader, place string, raws []json.RawMessage, h Host) (list []
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", place, err)
 		}
-		list = append(list, &accepted{
-			label: c.Name, verifier: c.verifier, set: c.set, expires: c.Expires,
-			print: sha256.Sum256(append([]byte(c.Name+"\x00"), c.Raw...)),
-		})
+		list = append(list, c.entries()...)
 	}
 	return list, nil
+}
+
+// Digests are the SHA-256 of the keys that the credential accepts, if it is of a kind that
+// compares keys.
+func (c *Credential) Digests() (list [][sha256.Size]byte) {
+	if o, ok := c.verifier.(opaqueVerifier); ok {
+		list = o.opaqueParts().digests()
+	}
+	return list
+}
+
+// entries are the credential's verifier and those that a rotation has replaced, which a
+// caller is recognised by as the same.
+func (c *Credential) entries() []*accepted {
+	entry := func(v Verifier, raw []byte, expires time.Time) *accepted {
+		return &accepted{
+			label: c.Name, verifier: v, set: c.set, expires: expires, used: c.Used,
+			print: sha256.Sum256(append([]byte(c.Name+"\x00"), raw...)),
+		}
+	}
+	list := []*accepted{entry(c.verifier, c.Raw, c.Expires)}
+	for _, p := range c.Previous {
+		until := p.Until
+		if !c.Expires.IsZero() && c.Expires.Before(until) {
+			until = c.Expires
+		}
+		list = append(list, entry(p.verifier, p.Raw, until))
+	}
+	return list
 }
 
 // AppHost returns the rr app for a handler, nil if the configuration has none.

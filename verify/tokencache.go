@@ -18,7 +18,7 @@ type verified struct {
 	payload []byte
 	decoded atomic.Pointer[map[string]any]
 	facts
-	// key signed it, with alg
+	// key signed it, with alg; of an introspected token it is the digest of who asked
 	key [sha256.Size]byte
 	alg string
 	typ string

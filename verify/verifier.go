@@ -35,7 +35,7 @@ type Identity struct {
 	// is secret: it goes nowhere else, and is in no log.
 	Token string
 
-	// token is what jwt_verify remembers of the token; the claims are in it
+	// token is what jwt_verify or introspect remember of the token; the claims are in it
 	token *verified
 }
 

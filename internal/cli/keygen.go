@@ -2,56 +2,16 @@ package cli
 
 import (
 	"crypto/rand"
-	"encoding/base64"
-	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
-	"regexp"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-rr/caddy-rr/store/secret"
 	"github.com/caddy-rr/caddy-rr/verify"
 )
 
-// DefaultKeyPrefix makes keys recognisable to people and to secret scanners.
-const DefaultKeyPrefix = "rr_live_"
-
-var keyPrefix = regexp.MustCompile(`^[A-Za-z0-9_-]{0,32}$`)
-
-// keyBytes is 256 bits.
-const keyBytes = 32
-
-// NewKey makes an API key: the prefix, 256 random bits in base64url (43 characters) and a
-// checksum, so that a scanner can tell a
-// key from other text without asking anybody.
-func NewKey(prefix string, random io.Reader) (string, error) {
-	if !keyPrefix.MatchString(prefix) {
-		return "", errors.New("a key's prefix is up to 32 letters, digits, underscores and hyphens")
-	}
-	b := make([]byte, keyBytes)
-	if _, err := io.ReadFull(random, b); err != nil {
-		return "", err
-	}
-	body := prefix + base64.RawURLEncoding.EncodeToString(b)
-	return body + Checksum(body), nil
-}
-
-// Checksum is the CRC-32 (IEEE) of everything before it, in 8 hexadecimal digits. It
-// guards against typing errors, not against attackers.
-func Checksum(body string) string {
-	return fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(body)))
-}
-
-// CheckKey reports whether a key's checksum fits.
-func CheckKey(key string) bool {
-	n := len(key) - 8
-	return n > 0 && strings.EqualFold(key[n:], Checksum(key[:n]))
-}
-
 func keygen() *cobra.Command {
-	prefix := DefaultKeyPrefix
+	prefix := secret.DefaultKeyPrefix
 	cmd := &cobra.Command{
 		Use:   "keygen",
 		Short: "Make an API key for a caller",
@@ -61,7 +21,7 @@ Nothing is stored.`,
 		Example: "  caddy rr keygen\n  caddy rr keygen --prefix acme_test_",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			key, err := NewKey(prefix, rand.Reader)
+			key, err := secret.NewKey(prefix, rand.Reader)
 			if err != nil {
 				return err
 			}

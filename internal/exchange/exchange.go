@@ -63,6 +63,9 @@ type Exchange struct {
 	Upstream string
 	// Writer is the response to the caller, for ending an upload.
 	Writer http.ResponseWriter
+	// Onward is the other side's gate of the same proxy, for the rr_inject of a gateway; only
+	// package inject reads it.
+	Onward any
 	// Plan is what rr_inject prepared for the transport; only package inject reads it.
 	Plan any
 	// Kept is the request's body as the first attempt has read it to sign it, for the

@@ -23,6 +23,7 @@ const (
 	CodeBadPath        = "bad-path"
 	CodeMethodRefused  = "method-refused"
 	CodeInactive       = "proxy-inactive"
+	CodeIncomplete     = "proxy-incomplete"
 	CodeThrottled      = "too-many-failures"
 	CodeEarlyData      = "too-early"
 	CodeTargetFailed   = "target-credential-failed"
@@ -43,6 +44,7 @@ var titles = map[string]string{
 	CodeBadPath:        "The path is not acceptable",
 	CodeMethodRefused:  "The method is not acceptable",
 	CodeInactive:       "The proxy is not active",
+	CodeIncomplete:     "The proxy lacks its target or a credential",
 	CodeThrottled:      "Too many failed authentications",
 	CodeEarlyData:      "The request came in early data",
 	CodeTargetFailed:   "The upstream's credential could not be obtained",

@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"context"
 	"io"
 	"log"
 	"net"
@@ -9,8 +8,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-
-	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/caddy-rr/caddy-rr/internal/rrtest"
 )
@@ -86,7 +83,7 @@ func TestAddressIsJudgedWhenDialled(t *testing.T) {
 	reached := 0
 	s := serveTLS(t, ca, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ }), "keys.example.com")
 	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
-	resolveTo(t, [4]byte{127, 0, 0, 1})
+	rrtest.NewNames(t).SetAll("127.0.0.1")
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	for _, tt := range []struct {
 		name   string
@@ -117,7 +114,7 @@ func TestAddressIsJudgedWhenDialled(t *testing.T) {
 }
 
 func TestMetadataIsRefusedToTheTrustedToo(t *testing.T) {
-	resolveTo(t, [4]byte{169, 254, 169, 254})
+	rrtest.NewNames(t).SetAll("169.254.169.254")
 	_, err := get(t, client(t, Policy{Trusted: true}), "https://token.example.com/latest")
 	expectError(t, err, "169.254.169.254")
 	expectError(t, err, "metadata")
@@ -140,49 +137,4 @@ func TestHTTPIsForThisMachine(t *testing.T) {
 	if err := (Policy{Trusted: true, Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}).permitsPlain(netip.MustParseAddr("10.0.0.1")); err == nil {
 		t.Error("http would leave the machine")
 	}
-}
-
-// resolveTo makes every name, localhost apart, that this process looks up have one IPv4
-// address.
-func resolveTo(t *testing.T, address [4]byte) {
-	t.Helper()
-	server, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		buf := make([]byte, 512)
-		for {
-			n, from, err := server.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			_, _ = server.WriteTo(answer(buf[:n], address), from)
-		}
-	}()
-	before := net.DefaultResolver
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
-	}}
-	t.Cleanup(func() {
-		net.DefaultResolver = before
-		server.Close()
-	})
-}
-
-// answer is the DNS answer to a query.
-func answer(query []byte, address [4]byte) []byte {
-	var m dnsmessage.Message
-	if err := m.Unpack(query); err != nil || len(m.Questions) != 1 {
-		return nil
-	}
-	m.Response, m.Additionals = true, nil
-	if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
-		m.Answers = []dnsmessage.Resource{{
-			Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class},
-			Body:   &dnsmessage.AResource{A: address},
-		}}
-	}
-	out, _ := m.Pack()
-	return out
 }

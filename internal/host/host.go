@@ -22,16 +22,20 @@ import (
 	"github.com/caddy-rr/caddy-rr/store/secret"
 )
 
-// Loader loads the guests of one configuration and expands their secrets.
+// Loader loads the guests of one configuration and expands their secrets, or those of one
+// record, whose texts are values.
 type Loader struct {
 	ctx     caddy.Context
 	log     *zap.Logger
-	secrets *secret.Expander
+	secrets *secret.Expander // nil for a record
+	record  *record          // nil for a configuration
 	place   string
 
-	egress []netip.Prefix
+	egress    []netip.Prefix
+	blocklist Blocklist
 
 	mu       sync.Mutex
+	ended    bool
 	releases []func()
 	starts   []func()
 	unheld   bool
@@ -77,21 +81,30 @@ func (l *Loader) hideSecret(value string) {
 func (l *Loader) keep(release func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ended { // a secret that has changed once more
+		release()
+		return
+	}
 	l.releases = append(l.releases, release)
 }
 
 // end lets the names and values go, later. What waits for that holds nothing else of the
 // configuration.
 func (l *Loader) end() {
-	l.mu.Lock()
-	releases := l.releases
-	l.releases = nil
-	l.mu.Unlock()
+	releases := l.close()
 	time.AfterFunc(hideAfter, func() {
 		for _, release := range releases {
 			release()
 		}
 	})
+}
+
+// close has the loader keep nothing any more, and returns what it has kept.
+func (l *Loader) close() (releases []func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	releases, l.releases, l.ended = l.releases, nil, true
+	return releases
 }
 
 // Context is the context in which guests' secrets are expanded.
@@ -109,7 +122,11 @@ func (l *Loader) Guest(place, namespace string, raw json.RawMessage) (guest any,
 		return nil, kind, fmt.Errorf("%s: %w", place, unknown(lastLabel(namespace), kind, Kinds(namespace)))
 	}
 	l.place = place + " " + kind
-	guest, err = l.ctx.LoadModuleByID(id, rest)
+	if l.record != nil {
+		guest, err = l.loadForRecord(id, rest)
+	} else {
+		guest, err = l.ctx.LoadModuleByID(id, rest)
+	}
 	if err != nil {
 		return nil, kind, fmt.Errorf("%s: %w", l.place, err)
 	}
@@ -151,18 +168,26 @@ func (l *Loader) report(path string, err error) {
 	l.log.Info("a secret file can be used again", zap.String("file", path))
 }
 
-// OnChange has f called after secret files have changed.
-func (l *Loader) OnChange(f func()) { l.secrets.Changed = f }
+// OnChange has f called after secret files have changed. Records have none.
+func (l *Loader) OnChange(f func()) {
+	if l.secrets != nil {
+		l.secrets.Changed = f
+	}
+}
 
 // Watch follows the secret files of what was loaded until the configuration ends.
 func (l *Loader) Watch() {
-	if l.secrets.Watching() {
+	if l.secrets != nil && l.secrets.Watching() {
 		go l.secrets.Watch(l.ctx)
 	}
 }
 
-// RuleEnv compiles the expressions of rules as Caddy's `expression` matcher does.
+// RuleEnv compiles the expressions of rules as Caddy's `expression` matcher does. Records
+// have none: Caddy's expressions read the environment ({env.NAME}) and files.
 func (l *Loader) RuleEnv() rule.Env {
+	if l.record != nil {
+		return rule.Env{Expression: noExpression}
+	}
 	return rule.Env{Expression: func(src string) (func(*http.Request) (bool, error), error) {
 		m := &caddyhttp.MatchExpression{Expr: src}
 		if err := m.Provision(l.ctx); err != nil {

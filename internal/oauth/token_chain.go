@@ -107,6 +107,18 @@ func (c *Chain) take(ctx context.Context) (release func(), err error) {
 	}
 }
 
+// Idle reports whether nothing is lost with the chain: nobody asks, and all that was got
+// is kept.
+func (c *Chain) Idle() bool {
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+		return c.unsaved == nil
+	default:
+		return false
+	}
+}
+
 // Start keeps what a new consent has given.
 func (c *Chain) Start(ctx context.Context, t *AccessToken) error {
 	release, err := c.take(ctx)

@@ -23,6 +23,7 @@ type compiled struct {
 	claims  []check
 	body    []check
 	expr    func(*http.Request) (bool, error)
+	named   []namedCheck // the checks that have patterns for names
 }
 
 // check is a Check made ready.
@@ -33,8 +34,33 @@ type check struct {
 	path    *jsonpath.Path
 }
 
-// Compile makes a scope ready. Errors say in which rule and field, as in
-// rules/3/path_regexp. An empty scope compiles to nil, which allows.
+// FieldError is what is wrong with a field of a rule.
+type FieldError struct {
+	// Field is the field's place, as in rules/3/headers/0 or rules/3/path_regexp. Of a
+	// scope it may be default.
+	Field string
+	// Part is the part of a check that is meant: name, name_pattern, pattern, or empty.
+	Part string
+	Err  error
+}
+
+// Error implements error.
+func (e *FieldError) Error() string { return e.Field + ": " + e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *FieldError) Unwrap() error { return e.Err }
+
+// in is the error with its place within something.
+func (e *FieldError) in(format string, args ...any) *FieldError {
+	e.Field = strings.TrimSuffix(fmt.Sprintf(format, args...)+"/"+e.Field, "/")
+	return e
+}
+
+// at is an error of a field.
+func at(field string, err error) *FieldError { return &FieldError{Field: field, Err: err} }
+
+// Compile makes a scope ready. Errors are *FieldError and say in which rule and field, as
+// in rules/3/path_regexp. An empty scope compiles to nil, which allows.
 func (s Scope) Compile(env Env) (*Set, error) {
 	if s.Default == "" && len(s.Rules) == 0 {
 		return nil, nil
@@ -43,68 +69,83 @@ func (s Scope) Compile(env Env) (*Set, error) {
 	for i, r := range s.Rules {
 		c, err := r.compile(env)
 		if err != nil {
-			return nil, fmt.Errorf("rules/%d/%w", i, err)
+			return nil, err.in("rules/%d", i)
 		}
 		c.index = i
 		set.rules = append(set.rules, c)
-		set.body = set.body || len(c.body) > 0
+		set.body = set.body || c.readsBody() > 0
 		set.defaultAllow = set.defaultAllow && c.deny
 	}
 	slices.SortStableFunc(set.rules, func(a, b compiled) int {
-		return min(len(a.body), 1) - min(len(b.body), 1)
+		return a.readsBody() - b.readsBody()
 	})
 	switch s.Default {
 	case "":
 	case Allow, Deny:
 		set.defaultAllow = s.Default == Allow
 	default:
-		return nil, fmt.Errorf("default: it is allow or deny, not %q", s.Default)
+		return nil, at("default", fmt.Errorf("it is allow or deny, not %q", s.Default))
 	}
 	return set, nil
 }
 
-func (r Rule) compile(env Env) (c compiled, err error) {
+func (r Rule) compile(env Env) (c compiled, fault *FieldError) {
 	switch r.Effect {
 	case Allow, Deny:
 		c.deny = r.Effect == Deny
 	default:
-		return c, fmt.Errorf("effect: it is allow or deny, not %q", r.Effect)
+		return c, at("effect", fmt.Errorf("it is allow or deny, not %q", r.Effect))
 	}
 	c.note = r.Note
+	var err error
 	if c.methods, err = methodMask(r.Methods); err != nil {
-		return c, fmt.Errorf("methods: %w", err)
+		return c, at("methods", err)
 	}
-	for i, p := range r.Paths {
-		g, err := compileGlob(p, c.deny)
-		if err != nil {
-			return c, fmt.Errorf("paths/%d: %w", i, err)
-		}
-		c.globs = append(c.globs, g)
+	if fault := c.compilePath(r); fault != nil {
+		return c, fault
 	}
-	if r.PathRegexp != "" {
-		compile := compilePattern
-		if c.deny {
-			compile = compileAnyCase
-		}
-		if c.path, err = compile(r.PathRegexp); err != nil {
-			return c, fmt.Errorf("path_regexp: %w", err)
-		}
-	}
-	if err := c.compileChecks(r); err != nil {
-		return c, err
+	if fault := c.compileChecks(r); fault != nil {
+		return c, fault
 	}
 	if r.Expression != "" {
 		if env.Expression == nil {
-			return c, errors.New("expression: expressions are not available here")
+			return c, at("expression", errors.New("expressions are not available here"))
 		}
 		if c.expr, err = env.Expression(r.Expression); err != nil {
-			return c, fmt.Errorf("expression: %w", err)
+			return c, at("expression", err)
 		}
 	}
 	return c, nil
 }
 
-func (c *compiled) compileChecks(r Rule) error {
+func (c *compiled) compilePath(r Rule) *FieldError {
+	for i, p := range r.Paths {
+		g, err := compileGlob(p, c.deny)
+		if err != nil {
+			return at(fmt.Sprintf("paths/%d", i), err)
+		}
+		c.globs = append(c.globs, g)
+	}
+	var err error
+	switch {
+	case r.PathRegexp == "" && r.PathAbsent:
+		return at("path_absent", errors.New("there is no path_regexp that the path could not fit"))
+	case r.PathRegexp == "":
+		return nil
+	case r.PathAbsent: // an allow lets fewer pass the more that is named fits
+		c.path, err = compileNegated(r.PathRegexp, !c.deny)
+	case c.deny:
+		c.path, err = compileAnyCase(r.PathRegexp)
+	default:
+		c.path, err = compilePattern(r.PathRegexp)
+	}
+	if err != nil {
+		return at("path_regexp", err)
+	}
+	return nil
+}
+
+func (c *compiled) compileChecks(r Rule) *FieldError {
 	for _, part := range []struct {
 		name string
 		from []Check
@@ -114,41 +155,71 @@ func (c *compiled) compileChecks(r Rule) error {
 		{"claims", r.Claims, &c.claims}, {"body", r.Body, &c.body},
 	} {
 		for i, from := range part.from {
-			to, err := from.compile(part.name)
-			if err != nil {
-				return fmt.Errorf("%s/%d: %w", part.name, i, err)
+			to, names, fault := from.compile(part.name)
+			switch {
+			case fault != nil:
+				return fault.in("%s/%d", part.name, i)
+			case names != nil:
+				c.named = append(c.named, namedCheck{part.name, i, names, to})
+			default:
+				*part.to = append(*part.to, to)
 			}
-			*part.to = append(*part.to, to)
 		}
 	}
 	return nil
 }
 
-func (k Check) compile(part string) (check, error) {
-	c := check{name: k.Name, absent: k.Absent}
-	if k.Name == "" {
-		return c, errors.New("the name is missing")
+// readsBody is 1 if the rule looks into the body, else 0.
+func (c *compiled) readsBody() int {
+	if len(c.body) > 0 || slices.ContainsFunc(c.named, func(k namedCheck) bool { return k.part == "body" }) {
+		return 1
 	}
+	return 0
+}
+
+// compile makes a check ready; names is set if it has a pattern for names.
+func (k Check) compile(part string) (c check, names *pattern, fault *FieldError) {
+	c = check{name: k.Name, absent: k.Absent}
 	var err error
 	if k.Pattern != "" {
 		if c.pattern, err = compilePattern(k.Pattern); err != nil {
-			return c, err
+			return c, nil, &FieldError{Part: "pattern", Err: err}
 		}
 	}
+	switch {
+	case k.NamePattern != "" && k.Name != "":
+		return c, nil, &FieldError{Part: "name_pattern", Err: errors.New("name and name_pattern exclude each other")}
+	case k.NamePattern != "":
+		compile := compilePattern
+		if part == "headers" {
+			compile = compileAnyCase
+		}
+		if names, err = compile(k.NamePattern); err != nil {
+			return c, nil, &FieldError{Part: "name_pattern", Err: err}
+		}
+		return c, names, nil
+	case k.Name == "":
+		return c, nil, &FieldError{Part: "name", Err: errors.New("the name is missing")}
+	}
+	return c, nil, c.compileName(part)
+}
+
+// compileName checks a name.
+func (c *check) compileName(part string) *FieldError {
 	switch part {
 	case "headers":
-		if !isToken(k.Name) {
-			return c, fmt.Errorf("%q is not a header's name", k.Name)
+		if !isToken(c.name) {
+			return &FieldError{Part: "name", Err: fmt.Errorf("%q is not a header's name", c.name)}
 		}
-		c.name = http.CanonicalHeaderKey(k.Name)
+		c.name = http.CanonicalHeaderKey(c.name)
 	case "body":
-		p, err := ParseJSONPath(k.Name)
+		p, err := ParseJSONPath(c.name)
 		if err != nil {
-			return c, err
+			return &FieldError{Part: "name", Err: err}
 		}
 		c.path = p.path
 	}
-	return c, nil
+	return nil
 }
 
 // isToken reports whether s can be a field name (RFC 9110 section 5.6.2).

@@ -66,6 +66,9 @@ func (c *compiled) matchCostly(in *Input) (miss, error) {
 			return miss{"body", i}, err
 		}
 	}
+	if c.named != nil {
+		return c.missingNamed(in)
+	}
 	return miss{}, nil
 }
 
@@ -159,10 +162,12 @@ func (c *compiled) missingParameter(in *Input) (int, error) {
 	return -1, nil
 }
 
+var errNoBody = errors.New("body: there is none to look into")
+
 // missingNode is missingHeader for the body.
 func (c *compiled) missingNode(b *Body) (int, error) {
 	if b == nil {
-		return 0, errors.New("body: there is none to look into")
+		return 0, errNoBody
 	}
 	for i := range c.body {
 		k := &c.body[i]
@@ -198,6 +203,9 @@ func (m miss) of(r Rule) string {
 	case "paths":
 		return "paths: the path does not fit " + strings.Join(r.Paths, " or ")
 	case "path_regexp":
+		if r.PathAbsent {
+			return "path_regexp: the path fits " + r.PathRegexp
+		}
 		return "path_regexp: the path does not fit " + r.PathRegexp
 	case "expression":
 		return "expression: it does not hold"
@@ -212,5 +220,9 @@ func (m miss) of(r Rule) string {
 	case k.Pattern != "":
 		what = " is not there or does not fit " + k.Pattern
 	}
-	return fmt.Sprintf("%s/%d: %s%s", m.part, m.at, k.Name, what)
+	name := k.Name
+	if k.NamePattern != "" {
+		name = "what fits " + k.NamePattern
+	}
+	return fmt.Sprintf("%s/%d: %s%s", m.part, m.at, name, what)
 }

@@ -67,15 +67,16 @@ func unknownMethod(m string) error {
 func nearest(m string) string {
 	best, found := 3, ""
 	for _, name := range known {
-		if d := distance(m, name); d < best && d < len(m) {
+		if d := Distance(m, name); d < best && d < len(m) {
 			best, found = d, name
 		}
 	}
 	return found
 }
 
-// distance is the Levenshtein distance in bytes.
-func distance(a, b string) int {
+// Distance is the Levenshtein distance of two texts, in bytes: how many typing errors apart they
+// are.
+func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

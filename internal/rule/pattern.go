@@ -12,8 +12,9 @@ import (
 // pattern is a regular expression made ready.
 type pattern struct {
 	re      *regexp.Regexp
-	anyCase *regexp.Regexp // of a deny rule's path_regexp, else nil
+	anyCase *regexp.Regexp // where a pattern is compared in any case too, else nil
 	prefix  string         // what all that fits begins with; folded if anyCase is set
+	negated bool           // of a path, which may not fit then; anyCase is set
 }
 
 // compilePattern compiles an RE2 pattern and explains what other dialects have and RE2
@@ -24,6 +25,12 @@ func compilePattern(source string) (*pattern, error) {
 		return nil, fmt.Errorf("%w%s", err, dialect(err))
 	}
 	return &pattern{re: re, prefix: literalPrefix(source)}, nil
+}
+
+// CheckPattern tells what is wrong with a pattern, as Compile does.
+func CheckPattern(source string) error {
+	_, err := compilePattern(source)
+	return err
 }
 
 // compileAnyCase compiles a pattern that fits what it fits in any case, too.
@@ -38,6 +45,18 @@ func compileAnyCase(source string) (*pattern, error) {
 	return p, err
 }
 
+// compileNegated compiles a pattern that a path may not fit; with anyCase not in any case.
+func compileNegated(source string, anyCase bool) (*pattern, error) {
+	p, err := compileAnyCase(source)
+	if err == nil && !anyCase {
+		p.anyCase, p.prefix = p.re, ""
+	}
+	if err == nil {
+		p.negated = true
+	}
+	return p, err
+}
+
 // fits reports whether a value fits; a nil pattern fits all.
 func (p *pattern) fits(s string) bool {
 	return p == nil || strings.HasPrefix(s, p.prefix) && p.re.MatchString(s)
@@ -49,9 +68,9 @@ func (p *pattern) fitsPath(in *Input) bool {
 		return p.fits(in.Path)
 	}
 	if p.prefix != "" && !strings.HasPrefix(in.foldedPath(), p.prefix) {
-		return false
+		return p.negated
 	}
-	return p.anyCase.MatchString(in.Path) || p.re.MatchString(in.Path)
+	return (p.anyCase.MatchString(in.Path) || p.re.MatchString(in.Path)) != p.negated
 }
 
 // literalPrefix returns the text that everything fitting an anchored pattern begins with,

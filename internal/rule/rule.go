@@ -35,8 +35,11 @@ type Rule struct {
 	// *.suffix, *part*, otherwise * within one segment. An allow compares exactly, a deny
 	// in any case.
 	Paths []string `json:"paths,omitempty"`
-	// A regular expression (RE2) for the path.
+	// A regular expression (RE2) for the path. A deny compares in any case, too.
 	PathRegexp string `json:"path_regexp,omitempty"`
+	// Whether the path may not fit path_regexp, instead of having to. An allow then
+	// compares in any case, too.
+	PathAbsent bool `json:"path_absent,omitempty"`
 	// Conditions on headers.
 	Headers []Check `json:"headers,omitempty"`
 	// Conditions on query parameters.
@@ -55,7 +58,14 @@ type Rule struct {
 // all to fit, a deny rule any; of a claim that is a list, any.
 type Check struct {
 	// The name of the header, parameter or claim, or the JSONPath into the body.
-	Name string `json:"name"`
+	Name string `json:"name,omitempty"`
+	// A regular expression (RE2) that the name has to fit, instead of a name: a deny rule
+	// needs any name that fits and has a value that fits, an allow rule some name that
+	// fits and of which all values fit. Headers are compared in any case. Claims are
+	// paths through nested objects, separated by dots. In the body the names are the
+	// paths of all values, written both $.a.b[0].c and a.b[0].c; a member that is empty
+	// or has one of . [ ] ' " \ or a control character in its name is ['…'].
+	NamePattern string `json:"name_pattern,omitempty"`
 	// A regular expression (RE2) that the value has to fit. Default: any value.
 	Pattern string `json:"pattern,omitempty"`
 	// Whether nothing of that name may be there (or fit the pattern).

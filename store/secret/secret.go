@@ -49,7 +49,7 @@ func (s String) Resolve(ctx context.Context) (*Value, error) {
 	}
 	e := expander(ctx)
 	if e == nil {
-		return Static(string(s)), nil
+		return value(ctx, string(s)), nil
 	}
 	return e.expand(string(s))
 }
@@ -74,7 +74,7 @@ func (t Template) Resolve(ctx context.Context) (*Value, error) {
 	}
 	e := expander(ctx)
 	if e == nil {
-		return Static(string(t)), nil
+		return value(ctx, string(t)), nil
 	}
 	return e.expandAll(string(t))
 }

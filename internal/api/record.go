@@ -1,0 +1,312 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/caddy-rr/caddy-rr/internal/catalog"
+	"github.com/caddy-rr/caddy-rr/internal/wire"
+	"github.com/caddy-rr/caddy-rr/store"
+)
+
+// success is the message of every answer that is no problem, as in the original's API.
+const success = "Success"
+
+// Done is the answer when there is nothing to show.
+type Done struct {
+	Message string `json:"message" example:"Success"`
+}
+
+// Owned are the parameters of what belongs to a client.
+type Owned struct {
+	Client string `path:"client" doc:"The client's id" example:"default"`
+}
+
+// One are the parameters of one record of a client.
+type One struct {
+	Owned
+	ID string `path:"id" doc:"The record's id, or its name" example:"0199d3a0-5f1e-7c5a-9d1b-3f5c8e2a7b61"`
+}
+
+// Match is the condition of a change.
+type Match struct {
+	IfMatch string `header:"If-Match" doc:"ETags, of which the record has to have one, or *: else the answer is 412"`
+}
+
+// condition parses the field.
+func (m *Match) condition() (condition, error) { return parseCondition("If-Match", m.IfMatch) }
+
+// Keyed is for creating once however often the request is sent.
+type Keyed struct {
+	Key string `header:"Idempotency-Key" maxLength:"255" doc:"Any text: a request with the same one, within 24 hours, gets this one's answer"`
+}
+
+// Body is a JSON body as it came.
+type Body struct {
+	RawBody []byte `contentType:"application/json"`
+}
+
+// data is a copy: huma uses the memory again.
+func (b *Body) data() []byte { return bytes.Clone(b.RawBody) }
+
+// Forced is for deleting what is in use.
+type Forced struct {
+	Force Flag `query:"force" doc:"Whether to delete it although something uses it"`
+}
+
+type (
+	createIn struct {
+		Owned
+		Keyed
+		Body
+	}
+	readIn struct {
+		One
+		NoneMatch string `header:"If-None-Match" doc:"ETags: if the record has one of them, the answer is 304 and empty"`
+	}
+	replaceIn struct {
+		One
+		Match
+		Body
+	}
+	deleteIn struct {
+		One
+		Match
+		Forced
+	}
+)
+
+// recordOut is an answer about one record.
+type recordOut[E any] struct {
+	ETag     string `header:"ETag" doc:"The record's version, for If-Match and If-None-Match; what the configuration declares has none" example:"\"7\""`
+	Location string `header:"Location" doc:"Where the record is, relative to the request"`
+	Body     E
+}
+
+// readOut is recordOut for reading: the record, or that it is unchanged.
+type readOut[E any] struct {
+	Status int
+	ETag   string `header:"ETag" doc:"The record's version, for If-Match and If-None-Match; what the configuration declares has none" example:"\"7\""`
+	Body   E
+}
+
+type listOut[E any] struct{ Body E }
+
+type doneOut struct{ Body Done }
+
+// resource is one kind of records: R as they are stored, V as they are shown, E in their
+// envelope.
+type resource[R, V, E any] struct {
+	plural, singular string
+	get              func(ctx context.Context, client, id string) (*R, error)
+	list             func(ctx context.Context, client string, q catalog.Query) ([]*R, string, error)
+	decode           func(body []byte, old *R) (*R, *wire.Generated, error)
+	show             func(*R, *wire.Generated) V
+	envelope         func(shown []V, cursor string) E
+	head             func(*R) *store.Head
+	// secret tells what of a record is not shown, to see whether it was changed; nil:
+	// nothing.
+	secret func(*R) (name string, value []byte)
+	// ready makes a decoded record one of a client.
+	ready func(r *R, client string)
+}
+
+// page answers with a page of a list.
+func (s *resource[R, V, E]) page(ctx context.Context, client string, page *Page, q catalog.Query) (*listOut[E], error) {
+	return s.pageOf(ctx, client, page, q, func(*R) bool { return true })
+}
+
+// pageOf is page for what fits. A page may be short, or empty, and have a cursor all the
+// same.
+func (s *resource[R, V, E]) pageOf(ctx context.Context, client string, page *Page, q catalog.Query, fits func(*R) bool) (*listOut[E], error) {
+	r := requestOf(ctx)
+	var err error
+	if q.Limit, err = page.Limit.number(defaultLimit); err != nil {
+		return nil, err
+	}
+	if err := page.after(r, &q.After); err != nil {
+		return nil, err
+	}
+	shown := []V{}
+	limit := q.Limit
+	for scanned := 0; ; {
+		records, next, err := s.list(ctx, client, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, record := range records {
+			if fits(record) {
+				shown = append(shown, s.show(record, nil))
+			}
+		}
+		scanned += len(records)
+		if next == "" {
+			return &listOut[E]{s.envelope(shown, "")}, nil
+		}
+		if q.Limit = limit - len(shown); q.Limit == 0 || scanned >= maxScan {
+			return &listOut[E]{s.envelope(shown, cursorAfter(r, next))}, nil
+		}
+		q.After = next
+	}
+}
+
+func (s *resource[R, V, E]) read(ctx context.Context, client, id, noneMatch string) (*readOut[E], error) {
+	record, err := s.get(ctx, client, id)
+	if err != nil {
+		return nil, s.missing(err)
+	}
+	known, err := parseCondition("If-None-Match", noneMatch)
+	if err != nil {
+		return nil, err
+	}
+	out := &readOut[E]{Status: http.StatusOK, ETag: tagOf(s.head(record).Version)}
+	if out.ETag != "" && known.same(s.head(record).Version) {
+		out.Status = http.StatusNotModified
+		return out, nil
+	}
+	out.Body = s.envelope([]V{s.show(record, nil)}, "")
+	return out, nil
+}
+
+// changeable refuses what no change can be made to, or not under this condition.
+func (s *resource[R, V, E]) changeable(record *R, c condition) error {
+	if head := s.head(record); !head.Declared {
+		return c.check(head.Version)
+	}
+	return problem(codeConflict, "the configuration declares this %s: change it there", s.singular)
+}
+
+// missing says what is missing.
+func (s *resource[R, V, E]) missing(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return problem(codeNotFound, "the client has no such %s", s.singular)
+	}
+	return err
+}
+
+// answer is that of a change which left the record as it is.
+func (s *resource[R, V, E]) answer(record *R, made *wire.Generated) *recordOut[E] {
+	return &recordOut[E]{ETag: tagOf(s.head(record).Version), Body: s.envelope([]V{s.show(record, made)}, "")}
+}
+
+func (s *resource[R, V, E]) create(ctx context.Context, h *handler, client string, body []byte) (*recordOut[E], error) {
+	decoded, made, err := s.decode(body, nil)
+	if err != nil {
+		return nil, err
+	}
+	return change(ctx, h, func(tx Tx) (*recordOut[E], error) {
+		record := *decoded // the function may run twice
+		s.ready(&record, client)
+		if err := tx.Put("create", &record, memberNames(body)...); err != nil {
+			return nil, err
+		}
+		out := s.answer(&record, made)
+		out.Location = s.plural + "/" + s.head(&record).ID
+		return out, nil
+	})
+}
+
+// replace changes a record to what edit makes of it. What somebody else changes meanwhile is
+// not lost: with a condition it is a problem, without one the change is made on top of it.
+func (s *resource[R, V, E]) replace(ctx context.Context, h *handler, client, id, action string, c condition, edit func(old *R) (*R, *wire.Generated, error)) (*recordOut[E], error) {
+	return again(c, func() (*recordOut[E], error) {
+		old, err := s.get(ctx, client, id)
+		if err != nil {
+			return nil, s.missing(err)
+		}
+		if err := s.changeable(old, c); err != nil {
+			return nil, err
+		}
+		edited, made, err := edit(old)
+		if err != nil {
+			return nil, err
+		}
+		fields := s.changed(old, edited)
+		return change(ctx, h, func(tx Tx) (*recordOut[E], error) {
+			record := *edited
+			if err := tx.Put(action, &record, fields...); err != nil {
+				return nil, err
+			}
+			return s.answer(&record, made), nil
+		})
+	})
+}
+
+func (s *resource[R, V, E]) remove(ctx context.Context, h *handler, client, id string, c condition, force Flag) (*doneOut, error) {
+	forced, err := force.value("force")
+	if err != nil {
+		return nil, err
+	}
+	return again(c, func() (*doneOut, error) {
+		record, err := s.get(ctx, client, id)
+		if err != nil {
+			return nil, s.missing(err)
+		}
+		if err := s.changeable(record, c); err != nil {
+			return nil, err
+		}
+		err = h.catalogue.Change(ctx, principalOf(ctx).Actor, func(tx Tx) error { return tx.Delete(record, forced) })
+		return &doneOut{Done{success}}, err
+	})
+}
+
+// tries is how often a change without a condition is begun anew because the record was
+// changed while it was being made.
+const tries = 5
+
+// again runs a change until nobody was quicker, or there was a condition.
+func again[T any](c condition, f func() (*T, error)) (*T, error) {
+	for i := 1; ; i++ {
+		out, err := f()
+		if !errors.Is(err, store.ErrConflict) || c.set || i == tries {
+			return out, err
+		}
+	}
+}
+
+// changed are the names of what was changed, for the audit log.
+func (s *resource[R, V, E]) changed(old, edited *R) []string {
+	before, after := members(s.show(old, nil)), members(s.show(edited, nil))
+	names := []string{}
+	for name, value := range after {
+		if !bytes.Equal(before[name], value) {
+			names = append(names, name)
+		}
+	}
+	for name := range before {
+		if _, kept := after[name]; !kept {
+			names = append(names, name)
+		}
+	}
+	if s.secret != nil {
+		name, was := s.secret(old)
+		if _, is := s.secret(edited); !bytes.Equal(was, is) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// members are those of a value's JSON object.
+func members(value any) map[string]json.RawMessage {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return nil
+	}
+	var list map[string]json.RawMessage
+	_ = json.Unmarshal(text, &list) // a list has no members
+	return list
+}
+
+// memberNames are the names in a body that was decoded already, sorted.
+func memberNames(body []byte) []string {
+	var list map[string]json.RawMessage
+	_ = json.Unmarshal(body, &list) // it was decoded already
+	return slices.Sorted(maps.Keys(list))
+}

@@ -1,0 +1,205 @@
+// Package catalog answers requests from what the store remembers. It keeps a small view of
+// all records in memory, which changes as a whole with every change, and makes gates of
+// records when they are first needed. It is also where changes are checked, written to the
+// audit log and put in force.
+package catalog
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/caddy-rr/caddy-rr/internal/audit"
+	"github.com/caddy-rr/caddy-rr/store"
+	"github.com/caddy-rr/caddy-rr/verify"
+)
+
+// Options are a configuration's, as far as they concern records.
+type Options struct {
+	// Egress are private ranges that targets and token addresses of records may be in.
+	Egress []netip.Prefix
+	// Declared is what the configuration declares itself.
+	Declared *Declared
+}
+
+// Catalog is the records as one configuration serves them. It implements verify.Directory.
+// Before Open it knows none.
+type Catalog struct {
+	ctx      caddy.Context
+	log      *zap.Logger
+	options  Options
+	declared *declared
+
+	records atomic.Pointer[Records]
+	served  sync.Map // uuid.UUID → *served
+	face    atomic.Pointer[verify.Face]
+
+	mu       sync.Mutex
+	accepts  map[uuid.UUID]*unit[*accepting]
+	presents map[uuid.UUID]*unit[*presenting]
+	targets  map[uuid.UUID]*unit[*reaching]
+	labels   int // how many proxies have series of their own
+	closed   bool
+}
+
+// New makes the catalogue of the configuration that ctx belongs to.
+func New(ctx caddy.Context, log *zap.Logger, o Options) *Catalog {
+	c := &Catalog{
+		ctx: ctx, log: log, options: o, declared: o.Declared.index(),
+		accepts:  map[uuid.UUID]*unit[*accepting]{},
+		presents: map[uuid.UUID]*unit[*presenting]{},
+		targets:  map[uuid.UUID]*unit[*reaching]{},
+	}
+	c.face.Store(new(verify.Face))
+	return c
+}
+
+// ErrClosed says that there is no store: it is not open, or the configuration is over.
+var ErrClosed = errors.New("the store is not open")
+
+// Open has the catalogue serve records from now on. What the configuration declares must not
+// be in conflict with them. What other configurations have in use is made ready.
+func (c *Catalog) Open(ctx context.Context, r *Records) error {
+	if err := c.declared.against(ctx, r); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	hot := map[uuid.UUID]bool{}
+	for f := range r.followers {
+		f.served.Range(func(id, s any) bool {
+			if s.(*served).current.Load() != nil {
+				hot[id.(uuid.UUID)] = true
+			}
+			return len(hot) < maxHot
+		})
+	}
+	r.mu.Unlock()
+	r.subscribe(c)
+	c.records.Store(r)
+	c.warm(hot)
+	return nil
+}
+
+// maxHot bounds how many proxies are made ready when a configuration begins.
+const maxHot = 10_000
+
+// Close lets go of everything; the records stay.
+func (c *Catalog) Close() {
+	if r := c.records.Load(); r != nil {
+		r.unsubscribe(c)
+	}
+	c.mu.Lock()
+	c.closed = true
+	for _, u := range c.accepts {
+		u.release()
+	}
+	for _, u := range c.presents {
+		u.release()
+	}
+	for _, u := range c.targets {
+		u.release()
+	}
+	clear(c.accepts)
+	clear(c.presents)
+	clear(c.targets)
+	c.mu.Unlock()
+	c.served.Range(func(id, s any) bool {
+		c.leave(id.(uuid.UUID), s.(*served))
+		return true
+	})
+}
+
+// open is the records, or ErrClosed.
+func (c *Catalog) open() (*Records, error) {
+	if r := c.records.Load(); r != nil {
+		return r, nil
+	}
+	return nil, ErrClosed
+}
+
+// Records are the records beneath, nil before Open.
+func (c *Catalog) Records() *Records { return c.records.Load() }
+
+// Store is the store beneath, nil before Open.
+func (c *Catalog) Store() *store.Store {
+	if r := c.records.Load(); r != nil {
+		return r.store
+	}
+	return nil
+}
+
+// Blocklist is that of a client; it is empty before Open.
+func (c *Catalog) Blocklist(client string) *Blocklist {
+	return &Blocklist{c.records.Load, client}
+}
+
+// Change makes one change: all that f puts and deletes, or nothing. When it returns nil the
+// change is durable, in the audit log, and in force: requests from now on are served as it
+// says, and streams of callers who have lost access have ended. f may run several times, and
+// must have no effect but through tx.
+func (c *Catalog) Change(ctx context.Context, who audit.Actor, f func(tx *Tx) error) error {
+	r, err := c.open()
+	if err != nil {
+		return err
+	}
+	looked := lookups{}
+	for {
+		err := r.change(ctx, c, who, looked, f)
+		if !errors.Is(err, errLookUp) {
+			return err
+		}
+		// names are looked up while nobody waits for it but the one who wants to know
+		looked.all(ctx, c.options.Egress)
+	}
+}
+
+// Find implements verify.Directory.
+func (c *Catalog) Find(name string) (*verify.Gate, error) {
+	r := c.records.Load()
+	if r == nil {
+		return nil, nil
+	}
+	p := r.view.Load().route(name)
+	if p == nil {
+		return nil, nil
+	}
+	return c.gate(p.id)
+}
+
+// Any implements verify.Directory.
+func (c *Catalog) Any(n uint64) *verify.Gate {
+	r := c.records.Load()
+	if r == nil {
+		return nil
+	}
+	sample := r.view.Load().sample
+	if len(sample) == 0 {
+		return nil
+	}
+	g, err := c.gate(sample[n%uint64(len(sample))])
+	if err != nil {
+		return nil
+	}
+	return g
+}
+
+// Face implements verify.Directory.
+func (c *Catalog) Face() *verify.Face { return c.face.Load() }
+
+// show adds a credential to what a gateway shows to callers it does not know.
+func (c *Catalog) show(v *verify.Credential) {
+	for {
+		old := c.face.Load()
+		if n := old.With(v); n == old || c.face.CompareAndSwap(old, n) {
+			return
+		}
+	}
+}
+
+var _ verify.Directory = (*Catalog)(nil)

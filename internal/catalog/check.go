@@ -1,0 +1,205 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/caddy-rr/caddy-rr/inject"
+	"github.com/caddy-rr/caddy-rr/internal/host"
+	"github.com/caddy-rr/caddy-rr/store"
+	"github.com/caddy-rr/caddy-rr/verify"
+)
+
+// located turns an error of a compiler into one that says where in the record it is. The
+// compilers put the place before: `credential x: rules/3/path_regexp: …`.
+func located(err error, kind, name, field string) error {
+	if err == nil {
+		return nil
+	}
+	text := strings.TrimPrefix(err.Error(), place(kind, name)+": ")
+	switch {
+	case strings.HasPrefix(text, "rules/"), strings.HasPrefix(text, "default: "), strings.HasPrefix(text, "hosts: "):
+		where, detail, _ := strings.Cut(text, ": ")
+		return &Invalid{Field: where, Detail: detail}
+	}
+	for _, word := range []string{"accept ", "present ", "previous "} {
+		if rest, ok := strings.CutPrefix(text, word); ok {
+			if _, detail, ok := strings.Cut(rest, ": "); ok {
+				text = detail
+			}
+			break
+		}
+	}
+	return &Invalid{Field: field, Detail: text}
+}
+
+// checkCredential makes sure that a credential can be used.
+func (c *Catalog) checkCredential(ctx context.Context, r *store.Credential) error {
+	l := c.loader(r.Client, "")
+	defer l.Close()
+	var err error
+	switch r.Side {
+	case store.ProxySide:
+		if len(r.Hosts) > 0 {
+			return invalid("hosts", "hosts are for target credentials")
+		}
+		_, err = c.verifier(l, r)
+	case store.TargetSide:
+		if !r.ExpiresAt.IsZero() {
+			return invalid("expires_at", "an end is for proxy credentials")
+		}
+		_, err = c.injector(l, r)
+	default:
+		return invalid("side", "it is proxy or target, not %q", r.Side)
+	}
+	return located(err, "credential", r.Name, "spec")
+}
+
+// checkTarget makes sure that a target can be used, and is not where records may not reach.
+func (c *Catalog) checkTarget(r *store.Target, looked lookups) error {
+	l := c.loader(r.Client, "")
+	defer l.Close()
+	if _, err := compileTarget(l, r); err != nil {
+		return located(err, "target", r.Name, "url")
+	}
+	if err := looked.verdict(lookup{r.URL, r.InsecureHTTP}); err != nil {
+		return &Invalid{Field: "url", Detail: err.Error()}
+	}
+	return nil
+}
+
+// lookup is a target whose host's addresses have to be known.
+type lookup struct {
+	url      string
+	insecure bool
+}
+
+// lookups are what is known of the addresses of targets: nil is that they may be reached,
+// errLookUp that nobody has looked yet.
+type lookups map[lookup]error
+
+// errLookUp ends a change that needs to know addresses; it is run again when they are known.
+var errLookUp = errors.New("the addresses of a target are not known yet")
+
+func (l lookups) verdict(of lookup) error {
+	err, known := l[of]
+	if !known {
+		l[of] = errLookUp
+		return errLookUp
+	}
+	return err
+}
+
+// open reports whether anything has to be looked up.
+func (l lookups) open() bool {
+	for _, err := range l {
+		if errors.Is(err, errLookUp) {
+			return true
+		}
+	}
+	return false
+}
+
+// all looks up whatever is not known yet.
+func (l lookups) all(ctx context.Context, allow []netip.Prefix) {
+	for of, err := range l {
+		if errors.Is(err, errLookUp) {
+			l[of] = inject.CheckTarget(ctx, &inject.TargetSpec{URL: of.url, InsecureHTTP: of.insecure}, allow)
+		}
+	}
+}
+
+// given finds what a proxy refers to among records that were read for it.
+type given struct {
+	c       *Catalog
+	l       *host.Loader
+	accepts map[string]*store.Credential
+	present *store.Credential
+}
+
+// ProxyCredential implements verify.Credentials.
+func (g given) ProxyCredential(id string) (*verify.Credential, error) {
+	if r := g.accepts[id]; r != nil {
+		return g.c.verifier(g.l, r)
+	}
+	return linked{g.c}.ProxyCredential(id)
+}
+
+// TargetCredential implements inject.Credentials.
+func (g given) TargetCredential(id string) (*inject.Credential, error) {
+	if g.present != nil {
+		return g.c.injector(g.l, g.present)
+	}
+	return linked{g.c}.TargetCredential(id)
+}
+
+// checkProxy makes sure that a proxy can be used.
+func (c *Catalog) checkProxy(_ context.Context, r *store.Proxy, ps *parts) error {
+	l := c.loader(r.Client, "")
+	defer l.Close()
+	g := given{c, l, map[string]*store.Credential{}, ps.injected}
+	spec := &verify.Spec{Scope: store.ScopeOf(r.Default, r.Rules), EncodedSlash: r.EncodedSlash, MaxBody: r.MaxBody}
+	for i, id := range r.CredentialIDs {
+		g.accepts[id] = ps.credentials[i]
+		spec.AcceptRaw = append(spec.AcceptRaw, host.Refer(id))
+	}
+	if _, err := verify.NewGate(l, r.Name, place("proxy", r.Name), spec, g); err != nil {
+		return located(err, "proxy", r.Name, "credential_ids")
+	}
+	target, err := c.targetOf(l, r.TargetID, ps.target)
+	if err != nil {
+		return located(err, "target", r.Name, "target_id")
+	}
+	_, err = inject.NewGate(l, r.Name, place("proxy", r.Name), target, host.Refer(r.TargetCredentialID), g)
+	return located(err, "proxy", r.Name, "target_credential_id")
+}
+
+func (c *Catalog) targetOf(l *host.Loader, id string, r *store.Target) (*inject.Target, error) {
+	if r != nil {
+		return compileTarget(l, r)
+	}
+	key, _ := parseID(id)
+	return c.reach(key)
+}
+
+// checkBinding makes sure that a credential may be sent to a target that is stored.
+func (c *Catalog) checkBinding(_ context.Context, r *store.Credential, targetID string) error {
+	l := c.loader(r.Client, "")
+	defer l.Close()
+	x, err := c.injector(l, r)
+	if err != nil {
+		return err
+	}
+	key, _ := parseID(targetID)
+	t, err := c.reach(key)
+	if errors.Is(err, store.ErrNotFound) { // deleted by force
+		return nil
+	}
+	if err == nil && !x.MayGo(t) {
+		err = fmt.Errorf("the credential is used for %s, where its hosts do not let it go", t.Address())
+	}
+	return err
+}
+
+// checkCredentialGoes makes sure that a stored credential may be sent to a target.
+func (c *Catalog) checkCredentialGoes(_ context.Context, credential string, r *store.Target) error {
+	l := c.loader(r.Client, "")
+	defer l.Close()
+	t, err := compileTarget(l, r)
+	if err != nil {
+		return err
+	}
+	key, _ := parseID(credential)
+	x, err := c.present(key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err == nil && !x.MayGo(t) {
+		err = fmt.Errorf("credential %s is used for the target, and its hosts %s do not let it go to %s", x.Name, strings.Join(slices.Clone(x.Hosts), ", "), t.Address())
+	}
+	return err
+}

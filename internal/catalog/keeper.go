@@ -1,0 +1,76 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/caddy-rr/caddy-rr/internal/oauth"
+	"github.com/caddy-rr/caddy-rr/store"
+)
+
+// keeper keeps a grant of a credential in the store; it implements oauth.Keeper.
+type keeper struct {
+	store *store.Store
+	key   string
+}
+
+// keeper returns what keeps one part of a credential's grants.
+func (r *Records) keeper(credential, part string) oauth.Keeper {
+	return &keeper{r.store, grantKey(credential) + part}
+}
+
+// grantKey begins the keys of a credential's grants.
+func grantKey(credential string) string { return credential + ":" }
+
+// Load implements oauth.Keeper.
+func (k *keeper) Load(ctx context.Context) (*oauth.Grant, error) {
+	g := new(oauth.Grant)
+	_, err := k.store.Get(ctx, store.Grants, k.key, g)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return g, err
+}
+
+// Save implements oauth.Keeper.
+func (k *keeper) Save(ctx context.Context, before string, g *oauth.Grant) error {
+	for try := 0; ; try++ {
+		old := new(oauth.Grant)
+		version, err := k.store.Get(ctx, store.Grants, k.key, old)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if version > 0 && old.Refresh != before {
+			return nil // another one by now
+		}
+		_, err = k.store.Apply(ctx, store.Put{Bucket: store.Grants, Key: k.key, Expect: version, Version: version + 1, Value: g})
+		if !errors.Is(err, store.ErrConflict) || try == 3 {
+			return err
+		}
+	}
+}
+
+// dropGrants forgets what consents have given for a credential.
+func (tx *Tx) dropGrants(credential string) error {
+	prefix := grantKey(credential)
+	for item, err := range tx.records.store.List(tx.ctx, store.Grants, prefix) {
+		if err != nil {
+			return err
+		}
+		if len(item.Key) <= len(prefix) || item.Key[:len(prefix)] != prefix {
+			return nil
+		}
+		tx.Keep(store.Grants, item.Key, store.Any, 0, nil)
+	}
+	return nil
+}
+
+// consent is what is kept of a consent that somebody was asked for, until the browser is back.
+type consent struct {
+	Client     string         `json:"client"`
+	Credential string         `json:"credential"`
+	Version    uint64         `json:"version"`
+	Pending    *oauth.Consent `json:"pending"`
+	ExpiresAt  time.Time      `json:"expires_at"`
+}

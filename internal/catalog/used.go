@@ -1,0 +1,146 @@
+package catalog
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/caddy-rr/caddy-rr/store"
+)
+
+// usedEvery is how often it is written down when credentials were last used. What is
+// remembered is exact to a minute.
+const usedEvery = time.Minute
+
+// usedQueue are the credentials that were used since the last time that it was written.
+type usedQueue struct {
+	mu  sync.Mutex
+	ids map[uuid.UUID]int64
+}
+
+func (q *usedQueue) add(id uuid.UUID, minute int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.ids == nil {
+		q.ids = map[uuid.UUID]int64{}
+	}
+	q.ids[id] = minute
+}
+
+func (q *usedQueue) take() map[uuid.UUID]int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	ids := q.ids
+	q.ids = nil
+	return ids
+}
+
+// touch returns what notes that a credential is used. Within a minute it costs one load.
+func (r *Records) touch(client string, id uuid.UUID) func(time.Time) {
+	t, ok := r.view.Load().tenants.get(client)
+	if !ok {
+		return nil
+	}
+	c, ok := t.credentials.get(id)
+	if !ok {
+		return nil
+	}
+	return func(now time.Time) {
+		minute := now.Unix() / 60
+		if last := c.used.Load(); last < minute && c.used.CompareAndSwap(last, minute) {
+			r.used.add(id, minute)
+		}
+	}
+}
+
+// flushUsed writes down when credentials were last used.
+func (r *Records) flushUsed(ctx context.Context) error {
+	var puts []store.Put
+	for id, minute := range r.used.take() {
+		puts = append(puts, store.Put{Bucket: store.Used, Key: id.String(), Expect: store.Any, Version: uint64(max(minute, 1)), Value: minute})
+	}
+	for len(puts) > 0 {
+		n := min(len(puts), 1000)
+		if _, err := r.store.Apply(ctx, puts[:n]...); err != nil {
+			return err
+		}
+		puts = puts[n:]
+	}
+	return nil
+}
+
+// housekeep does what has to be done from time to time.
+func (r *Records) housekeep(ctx context.Context) {
+	t := time.NewTicker(usedEvery)
+	defer t.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if err := r.flushUsed(ctx); err != nil {
+			r.log.Warn("it cannot be written when credentials were last used", zap.Error(err))
+		}
+		if n%10 == 0 {
+			if err := r.expire(ctx); err != nil {
+				r.log.Warn("what is over in the store cannot be deleted", zap.Error(err))
+			}
+		}
+	}
+}
+
+// expire deletes what is over: entries of blocklists, consents that nobody came back from,
+// and answers that were kept for repetitions.
+func (r *Records) expire(ctx context.Context) error {
+	now := r.now()
+	for _, bucket := range []string{store.Consents, store.Replies} {
+		var puts []store.Put
+		for item, err := range r.store.List(ctx, bucket, "") {
+			if err != nil {
+				return err
+			}
+			var kept struct {
+				ExpiresAt time.Time `json:"expires_at"`
+			}
+			if err := item.Open(&kept); err != nil {
+				return err
+			}
+			if !kept.ExpiresAt.IsZero() && now.After(kept.ExpiresAt) {
+				puts = append(puts, store.Put{Bucket: bucket, Key: item.Key, Expect: item.Version})
+			}
+		}
+		if len(puts) > 0 {
+			if _, err := r.store.Apply(ctx, puts...); err != nil {
+				return err
+			}
+		}
+	}
+	return r.expireBlocks(ctx, now)
+}
+
+func (r *Records) expireBlocks(ctx context.Context, now time.Time) error {
+	return r.wait(ctx, func(b *batch, v *view) (*view, bool, error) {
+		d := v.draft()
+		n := 0
+		for _, client := range v.order {
+			t, _ := v.tenants.get(client)
+			t.blocks.after(uuid.UUID{}, func(x *block) bool {
+				if at := x.record.ExpiresAt; !at.IsZero() && now.After(at) && !b.touches(store.Blocked, x.id.String()) {
+					b.puts = append(b.puts, store.Put{Bucket: store.Blocked, Key: x.id.String(), Expect: x.version})
+					b.touched[store.Blocked+"\x00"+x.id.String()] = true
+					d.dropBlock(x)
+					n++
+				}
+				return n < batchSize
+			})
+		}
+		if n == 0 {
+			return nil, false, nil
+		}
+		return d.finish(), false, nil
+	})
+}

@@ -1,0 +1,319 @@
+package catalog
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"hash/maphash"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/caddy-rr/caddy-rr/store"
+)
+
+type digest = [sha256.Size]byte
+
+// nameKey stands for a name within a client: the beginning of a hash, for room.
+type nameKey [16]byte
+
+func keyOfName(bucket, name string) nameKey {
+	sum := sha256.Sum256([]byte(bucket + "\x00" + name))
+	return nameKey(sum[:16])
+}
+
+type seededHasher struct{ seed maphash.Seed }
+
+func newTextHasher() seededHasher { return seededHasher{maphash.MakeSeed()} }
+
+// Hash implements immutable.Hasher.
+func (h seededHasher) Hash(k string) uint32 { return uint32(maphash.String(h.seed, k)) }
+
+// Equal implements immutable.Hasher.
+func (seededHasher) Equal(a, b string) bool { return a == b }
+
+// view is all records at one time, as far as requests and checks need them: what a record
+// says in full is in the store. It does not change.
+type view struct {
+	tenants hashed[string, *tenant]
+	order   []string // ids of the tenants, sorted
+	proxies hashed[uuid.UUID, *proxy]
+	aliases hashed[string, uuid.UUID]
+	digests hashed[digest, *credential]
+	users   hashed[uuid.UUID, []uuid.UUID] // the proxies that use a credential or a target
+	sample  []uuid.UUID                    // some proxies, to stand for those that do not exist
+	head    auditHead
+}
+
+// tenant is a client and what it owns.
+type tenant struct {
+	id          string
+	version     uint64 // 0: the client that exists without a record
+	credentials sorted[*credential]
+	targets     sorted[*target]
+	proxies     sorted[*proxy]
+	blocks      sorted[*block]
+	names       hashed[nameKey, uuid.UUID]
+	revoked     revocations
+}
+
+// credential is what is remembered of a credential. It is small: there may be a million.
+type credential struct {
+	id        uuid.UUID
+	version   uint64
+	tenant    string
+	digests   []digest // of the keys that recognise it, if it has such
+	used      atomic.Int64
+	kind      uint8 // index in authTypes
+	target    bool  // the upstream's side
+	temporary bool
+	eager     bool // worth compiling before the first request
+}
+
+type target struct {
+	id      uuid.UUID
+	version uint64
+	tenant  string
+}
+
+type proxy struct {
+	id               uuid.UUID
+	version          uint64
+	tenant, name     string
+	alias            string
+	credentials      []uuid.UUID
+	target, injected uuid.UUID
+}
+
+type block struct {
+	id      uuid.UUID
+	version uint64
+	tenant  string
+	record  store.Block
+}
+
+// sampleSize is how many proxies stand for those that do not exist.
+const sampleSize = 64
+
+// draft is a view in the making.
+type draft struct {
+	view
+	owned map[string]*tenant // tenants that this draft has copied
+	bulk  bool
+}
+
+func (v *view) draft() *draft { return &draft{view: *v, owned: map[string]*tenant{}} }
+
+// newBulk is a draft of nothing, to be filled from the store.
+func newBulk() *draft {
+	d := &draft{owned: map[string]*tenant{}, bulk: true}
+	d.tenants.build(textHasher)
+	d.proxies.build(idHasher{})
+	d.aliases.build(textHasher)
+	d.digests.build(digestHasher{})
+	d.users.build(idHasher{})
+	d.tenant(store.DefaultClient)
+	return d
+}
+
+// finish makes a view of a draft; the draft is not to be used any more.
+func (d *draft) finish() *view {
+	for _, t := range d.owned {
+		t.credentials.finish()
+		t.targets.finish()
+		t.proxies.finish()
+		t.blocks.finish()
+		t.names.finish()
+	}
+	d.tenants.finish()
+	d.proxies.finish()
+	d.aliases.finish()
+	d.digests.finish()
+	d.users.finish()
+	return &d.view
+}
+
+// tenant returns a tenant that may be changed, and makes it if there is none.
+func (d *draft) tenant(id string) *tenant {
+	if t := d.owned[id]; t != nil {
+		return t
+	}
+	t := &tenant{id: id}
+	if old, ok := d.tenants.get(id); ok {
+		*t = *old
+	} else {
+		i, _ := slices.BinarySearch(d.order, id)
+		d.order = slices.Insert(slices.Clone(d.order), i, id)
+		if d.bulk {
+			t.credentials.build()
+			t.targets.build()
+			t.proxies.build()
+			t.blocks.build()
+			t.names.build(nameHasher{})
+		}
+	}
+	d.owned[id] = t
+	d.tenants.set(id, t, textHasher)
+	return t
+}
+
+func (d *draft) dropTenant(id string) {
+	d.tenants.remove(id)
+	delete(d.owned, id)
+	d.order = slices.DeleteFunc(slices.Clone(d.order), func(s string) bool { return s == id })
+}
+
+func (d *draft) putCredential(c *credential, name string) {
+	t := d.tenant(c.tenant)
+	t.credentials.set(c.id, c)
+	t.names.set(keyOfName(store.Credentials, name), c.id, nameHasher{})
+	for _, x := range c.digests {
+		d.digests.set(x, c, digestHasher{})
+	}
+}
+
+func (d *draft) dropCredential(c *credential, name string) {
+	t := d.tenant(c.tenant)
+	t.credentials.remove(c.id)
+	t.names.remove(keyOfName(store.Credentials, name))
+	for _, x := range c.digests {
+		d.digests.remove(x)
+	}
+}
+
+func (d *draft) putTarget(x *target, name string) {
+	t := d.tenant(x.tenant)
+	t.targets.set(x.id, x)
+	t.names.set(keyOfName(store.Targets, name), x.id, nameHasher{})
+}
+
+func (d *draft) dropTarget(x *target, name string) {
+	t := d.tenant(x.tenant)
+	t.targets.remove(x.id)
+	t.names.remove(keyOfName(store.Targets, name))
+}
+
+func (d *draft) putProxy(p *proxy) {
+	t := d.tenant(p.tenant)
+	t.proxies.set(p.id, p)
+	t.names.set(keyOfName(store.Proxies, p.name), p.id, nameHasher{})
+	d.proxies.set(p.id, p, idHasher{})
+	if p.alias != "" {
+		d.aliases.set(p.alias, p.id, textHasher)
+	}
+	for _, id := range p.uses() {
+		users, _ := d.users.get(id)
+		i, found := slices.BinarySearchFunc(users, p.id, byID{}.Compare)
+		switch {
+		case found:
+		case d.bulk: // nobody has seen the list yet
+			d.users.set(id, slices.Insert(users, i, p.id), idHasher{})
+		default:
+			d.users.set(id, slices.Insert(slices.Clone(users), i, p.id), idHasher{})
+		}
+	}
+	if len(d.sample) < sampleSize {
+		d.sample = append(slices.Clone(d.sample), p.id)
+	}
+}
+
+func (d *draft) dropProxy(p *proxy) {
+	t := d.tenant(p.tenant)
+	t.proxies.remove(p.id)
+	t.names.remove(keyOfName(store.Proxies, p.name))
+	d.proxies.remove(p.id)
+	if p.alias != "" {
+		d.aliases.remove(p.alias)
+	}
+	for _, id := range p.uses() {
+		users, _ := d.users.get(id)
+		if users = slices.DeleteFunc(slices.Clone(users), func(u uuid.UUID) bool { return u == p.id }); len(users) == 0 {
+			d.users.remove(id)
+		} else {
+			d.users.set(id, users, idHasher{})
+		}
+	}
+	d.sample = slices.DeleteFunc(slices.Clone(d.sample), func(u uuid.UUID) bool { return u == p.id })
+}
+
+// uses are the ids of what the proxy refers to, each once.
+func (p *proxy) uses() []uuid.UUID {
+	return append([]uuid.UUID{p.target, p.injected}, p.credentials...)
+}
+
+func (d *draft) putBlock(b *block) {
+	t := d.tenant(b.tenant)
+	t.blocks.set(b.id, b)
+	t.revoked.add(&b.record, b.id)
+}
+
+func (d *draft) dropBlock(b *block) {
+	t := d.tenant(b.tenant)
+	t.blocks.remove(b.id)
+	t.revoked.remove(&b.record, b.id)
+}
+
+// route finds the proxy that a gateway was asked for: by id, then by alias, then by the name
+// of a proxy of the client default.
+func (v *view) route(name string) *proxy {
+	if id, ok := parseID(name); ok {
+		if p, ok := v.proxies.get(id); ok {
+			return p
+		}
+	}
+	if id, ok := v.aliases.get(name); ok {
+		p, _ := v.proxies.get(id)
+		return p
+	}
+	t, ok := v.tenants.get(store.DefaultClient)
+	if !ok {
+		return nil
+	}
+	id, ok := t.names.get(keyOfName(store.Proxies, name))
+	if !ok {
+		return nil
+	}
+	p, _ := v.proxies.get(id)
+	return p
+}
+
+// parseID reads an id in the one form that rr writes.
+func parseID(s string) (uuid.UUID, bool) {
+	if len(s) != 36 {
+		return uuid.UUID{}, false
+	}
+	id, err := uuid.Parse(s)
+	return id, err == nil && id.String() == s
+}
+
+// digestsOf are the hashes of keys in the spec of an opaque proxy credential.
+func digestsOf(spec store.Secret) []digest {
+	var opaque struct {
+		Kind   string   `json:"kind"`
+		Hashes []string `json:"hashes"`
+	}
+	if json.Unmarshal(spec, &opaque) != nil {
+		return nil
+	}
+	var list []digest
+	for _, h := range opaque.Hashes {
+		var d digest
+		if text, ok := strings.CutPrefix(h, "sha256:"); ok && len(text) == hex.EncodedLen(len(d)) {
+			if _, err := hex.Decode(d[:], []byte(text)); err == nil {
+				list = append(list, d)
+			}
+		}
+	}
+	return list
+}
+
+// recent is the time, to the minute, that used holds; zero for never.
+func (c *credential) recent() time.Time {
+	if m := c.used.Load(); m > 0 {
+		return time.Unix(m*60, 0).UTC()
+	}
+	return time.Time{}
+}
