@@ -84,7 +84,7 @@ type App struct {
 
 	catalog    *catalog.Catalog
 	api        func() http.Handler // for the admin endpoint
-	opener     store.Opener // nil: no store
+	opener     store.Opener        // nil: no store
 	keys       []store.Key
 	wantsStore bool // a handler serves records
 	storeMu    sync.Mutex

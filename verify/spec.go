@@ -267,6 +267,10 @@ func load(l *host.Loader, place string, raws []json.RawMessage, h Credentials) (
 	return list, nil
 }
 
+// Forget lets go of what the credential was made of, once it is provisioned. It is for kinds
+// that compare keys, whose callers are known by their key's digest.
+func (c *Credential) Forget() { c.Raw = nil }
+
 // Digests are the SHA-256 of the keys that the credential accepts, if it is of a kind that
 // compares keys.
 func (c *Credential) Digests() (list [][sha256.Size]byte) {

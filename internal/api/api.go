@@ -98,14 +98,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	var op *operation
 	var allowed []string
-	r, ok := below(r, h.options.Prefix)
+	here, ok := below(r, h.options.Prefix)
 	if ok {
-		op, allowed = h.routes.find(r)
+		op, allowed = h.routes.find(here)
 	}
 	switch {
 	case op != nil:
-		h.routes.ServeHTTP(w, r)
-	case ok && principalOf(r.Context()).Role == NoRole, !ok:
+		h.routes.ServeHTTP(w, here)
+	case principalOf(r.Context()).Role == NoRole:
 		// what is here is nobody's business
 		problem(codeNoPrincipal, "no role of the management API has been given to the caller").write(w)
 	case allowed == nil:

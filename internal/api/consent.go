@@ -27,7 +27,7 @@ type Consent struct {
 
 type consentIn struct {
 	One
-	Body
+	Raw
 }
 
 type consentOut struct{ Body Consent }

@@ -310,6 +310,11 @@ func (d *document) judge(t testing.TB, r *http.Request, a *answer) {
 		t.Errorf("%s %s answers %d, which is not documented: %s", r.Method, pattern, a.StatusCode, a.body)
 		return
 	}
+	place := []string{"paths", pattern, method, "responses", strconv.Itoa(a.StatusCode)}
+	if ref, ok := response["$ref"].(string); ok {
+		place = strings.Split(strings.TrimPrefix(ref, "#/"), "/")
+		response = member(d.tree, place...).(map[string]any)
+	}
 	content, _ := response["content"].(map[string]any)
 	if a.StatusCode == http.StatusNotModified || r.Method == http.MethodHead {
 		return
@@ -321,7 +326,7 @@ func (d *document) judge(t testing.TB, r *http.Request, a *answer) {
 	if !strings.HasSuffix(media, "json") || media == "application/x-ndjson" {
 		return
 	}
-	d.validate(t, a.body, "paths", pattern, method, "responses", strconv.Itoa(a.StatusCode), "content", media, "schema")
+	d.validate(t, a.body, append(place, "content", media, "schema")...)
 	if media == "application/problem+json" {
 		d.knowsCode(t, r, response, a)
 	}
@@ -349,4 +354,16 @@ func (d *document) validate(t testing.TB, body []byte, place ...string) {
 	if err := d.schema(t, place...).Validate(v); err != nil {
 		t.Errorf("not as documented: %v\n%s", err, body)
 	}
+}
+
+// get is the body of an answer, wherever the API is mounted.
+func (k *kit) get(path string) []byte {
+	k.t.Helper()
+	r := httptest.NewRequestWithContext(k.t.Context(), http.MethodGet, path, nil)
+	w := httptest.NewRecorder()
+	k.handler.ServeHTTP(w, r.WithContext(api.WithPrincipal(r.Context(), k.who)))
+	if w.Code != http.StatusOK {
+		k.t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	return w.Body.Bytes()
 }

@@ -115,17 +115,14 @@ func TestAnotherNodeWasQuicker(t *testing.T) {
 	k := newKit(t)
 	other := api.New(k.fake, api.Options{Prefix: "/rr", Now: k.clock.Now})
 	here := k.handler
-	once := sync.Once{}
 	k.fake.before = func() {
-		once.Do(func() {
-			k.handler = other
-			k.call("POST", "/clients/acme/targets", fmt.Sprintf(targetBody, "a"), key("k")).want(http.StatusCreated)
-			k.handler = here
-			delete(k.fake.records[store.Targets], "") // nothing else of it is in the way
-			for _, r := range k.fake.records[store.Targets] {
-				r.(*store.Target).Name = "renamed"
-			}
-		})
+		k.fake.before = nil
+		k.handler = other
+		k.call("POST", "/clients/acme/targets", fmt.Sprintf(targetBody, "a"), key("k")).want(http.StatusCreated)
+		k.handler = here
+		for _, r := range k.fake.records[store.Targets] {
+			r.(*store.Target).Name = "renamed" // so that the name is not what is in the way
+		}
 	}
 	k.call("POST", "/clients/acme/targets", fmt.Sprintf(targetBody, "a"), key("k")).problem(http.StatusConflict, "still-running")
 	if n := len(k.fake.records[store.Targets]); n != 1 {

@@ -55,6 +55,7 @@ func config(o *Options) huma.Config {
 				Schemas:         huma.NewMapRegistry(schemaPrefix, nameSchema),
 				SecuritySchemes: schemes,
 				Examples:        exampleProblems(),
+				Responses:       map[string]*huma.Response{},
 			},
 		},
 		Formats:       map[string]huma.Format{jsonType: huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
@@ -79,7 +80,9 @@ func nameSchema(t reflect.Type, hint string) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if t.PkgPath() != "" && !strings.Contains(t.PkgPath(), "/caddy-rr/") {
+	switch t.PkgPath() {
+	case "", reflect.TypeFor[Problem]().PkgPath(), reflect.TypeFor[wire.Fault]().PkgPath():
+	default:
 		return foreign + t.PkgPath() + "." + t.Name()
 	}
 	return huma.DefaultSchemaNamer(t, hint)
@@ -153,10 +156,10 @@ func (h *handler) describe(o *operation) {
 	if media := answer.Content[jsonType]; media != nil && o.example != nil {
 		media.Example = o.example
 	}
+	if o.answers != nil {
+		answer.Content = map[string]*huma.MediaType{}
+	}
 	for media, t := range o.answers {
-		if answer.Content == nil {
-			answer.Content = map[string]*huma.MediaType{}
-		}
 		content := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
 		if t != nil {
 			content.Schema = registry.Schema(t, true, "")
@@ -164,9 +167,22 @@ func (h *handler) describe(o *operation) {
 		}
 		answer.Content[media] = content
 	}
-	schema := registry.Schema(reflect.TypeFor[Problem](), true, "")
+	delete(op.Responses, "default") // huma's own problem
+	byStatus := map[int][]string{}
 	for _, code := range o.codes(matches) {
-		addProblem(op, code, schema)
+		byStatus[kinds[code].status] = append(byStatus[kinds[code].status], code)
+	}
+	for status, codes := range byStatus {
+		op.Responses[strconv.Itoa(status)] = h.problems(codes)
+	}
+	for status, words := range o.pages {
+		r := &huma.Response{Description: words, Content: map[string]*huma.MediaType{htmlType: {Schema: &huma.Schema{Type: huma.TypeString}}}}
+		if codes := byStatus[status]; codes != nil {
+			same := h.huma.OpenAPI().Components.Responses[strings.Join(codes, ".")]
+			r.Description += ". " + same.Description
+			r.Content[problemType] = same.Content[problemType]
+		}
+		op.Responses[strconv.Itoa(status)] = r
 	}
 	if o.conditional {
 		op.Responses["304"] = &huma.Response{Description: "The record is the one that If-None-Match names"}
@@ -201,24 +217,26 @@ func (o *operation) codes(matches bool) []string {
 	return slices.Compact(list)
 }
 
-// addProblem documents one problem of an operation.
-func addProblem(op *huma.Operation, code string, schema *huma.Schema) {
-	kind := kinds[code]
-	status := strconv.Itoa(kind.status)
-	r := op.Responses[status]
-	if r == nil {
-		r = &huma.Response{
-			Description: kind.title + " (`" + code + "`)",
-			Content:     map[string]*huma.MediaType{problemType: {Schema: schema, Examples: map[string]*huma.Example{}}},
+// problems is the answer with a problem of one of these codes, which have one status.
+func (h *handler) problems(codes []string) *huma.Response {
+	components := h.huma.OpenAPI().Components
+	name := strings.Join(codes, ".")
+	if components.Responses[name] == nil {
+		r := &huma.Response{Content: map[string]*huma.MediaType{problemType: {
+			Schema: components.Schemas.Schema(reflect.TypeFor[Problem](), true, ""), Examples: map[string]*huma.Example{},
+		}}}
+		var words []string
+		for _, code := range codes {
+			words = append(words, kinds[code].title+" (`"+code+"`)")
+			r.Content[problemType].Examples[code] = &huma.Example{Ref: "#/components/examples/" + code}
+			if kinds[code].status == http.StatusServiceUnavailable || code == codeRunning {
+				r.Headers = map[string]*huma.Header{"Retry-After": {Description: "Seconds to wait", Schema: &huma.Schema{Type: huma.TypeInteger}}}
+			}
 		}
-		op.Responses[status] = r
-	} else {
-		r.Description += "; " + strings.ToLower(kind.title[:1]) + kind.title[1:] + " (`" + code + "`)"
+		r.Description = strings.Join(words, ". ")
+		components.Responses[name] = r
 	}
-	r.Content[problemType].Examples[code] = &huma.Example{Ref: "#/components/examples/" + code}
-	if kind.status == http.StatusServiceUnavailable || code == codeRunning {
-		r.Headers = map[string]*huma.Header{"Retry-After": {Description: "Seconds to wait", Schema: &huma.Schema{Type: huma.TypeInteger}}}
-	}
+	return &huma.Response{Ref: "#/components/responses/" + name}
 }
 
 func operationAt(item *huma.PathItem, method string) *huma.Operation {

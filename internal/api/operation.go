@@ -30,6 +30,8 @@ type operation struct {
 	produces []string
 	// answers are the types of answers that are not of the handler's own type, nil: no JSON.
 	answers map[string]reflect.Type
+	// pages are the statuses that are answered with a page, beside that of a success.
+	pages map[int]string
 	// bare says that what is answered about has no version.
 	bare bool
 	// conditional says that If-None-Match is honoured.

@@ -49,7 +49,7 @@ type (
 	}
 	clientCreateIn struct {
 		Keyed
-		Body
+		Raw
 	}
 	clientReadIn struct {
 		Owned
@@ -58,7 +58,7 @@ type (
 	clientReplaceIn struct {
 		Owned
 		Match
-		Body
+		Raw
 	}
 	clientDeleteIn struct {
 		Owned
@@ -92,7 +92,7 @@ func (h *handler) clientOperations() {
 		id: "replaceClient", method: http.MethodPut, path: one, tag: s.plural, role: Owner, kind: s.plural, changes: true,
 		summary: "Change a client", body: takes[wire.ClientRequest](exampleClientRequest), example: exampleClients,
 	}, func(ctx context.Context, in *clientReplaceIn) (*recordOut[Clients], error) {
-		return replace(ctx, h, s, "", in.Client, &in.Match, &in.Body)
+		return replace(ctx, h, s, "", in.Client, &in.Match, &in.Raw)
 	})
 	add(h, operation{
 		id: "deleteClient", method: http.MethodDelete, path: one, tag: s.plural, role: Owner, kind: s.plural, changes: true,
@@ -107,7 +107,7 @@ func (h *handler) clientOperations() {
 }
 
 // replace is PUT of any record.
-func replace[R, V, E any](ctx context.Context, h *handler, s *resource[R, V, E], client, id string, match *Match, b *Body) (*recordOut[E], error) {
+func replace[R, V, E any](ctx context.Context, h *handler, s *resource[R, V, E], client, id string, match *Match, b *Raw) (*recordOut[E], error) {
 	c, err := match.condition()
 	if err != nil {
 		return nil, err
@@ -118,11 +118,11 @@ func replace[R, V, E any](ctx context.Context, h *handler, s *resource[R, V, E],
 
 // recordTexts are what differs between the kinds in the words and types of their operations.
 type recordTexts struct {
-	id, a                 string // Credential, a credential
-	createText, putText   string
-	deleteText            string
-	body                  *body
-	example, listsExample any
+	id, a               string // Credential, a credential
+	createText, putText string
+	deleteText          string
+	body                *body
+	made, example       any // answers
 }
 
 // recordOperations are those that all kinds of a client's records have, but for the list.
@@ -132,6 +132,9 @@ func recordOperations[R, V, E any](h *handler, s *resource[R, V, E], t recordTex
 	base := operation{tag: s.plural, kind: s.plural, example: t.example}
 	op := base
 	op.id, op.method, op.path, op.role, op.status = "create"+t.id, http.MethodPost, path, Editor, http.StatusCreated
+	if t.made != nil {
+		op.example = t.made
+	}
 	op.summary, op.text, op.body, op.changes, op.keyed = "Create "+t.a, t.createText, t.body, true, true
 	add(h, op, func(ctx context.Context, in *createIn) (*recordOut[E], error) {
 		return s.create(ctx, h, in.Client, in.data())
@@ -149,7 +152,7 @@ func recordOperations[R, V, E any](h *handler, s *resource[R, V, E], t recordTex
 		op.id, op.method, op.path, op.role = "replace"+t.id, http.MethodPut, one, Editor
 		op.summary, op.text, op.body, op.changes = "Change "+t.a, t.putText, t.body, true
 		add(h, op, func(ctx context.Context, in *replaceIn) (*recordOut[E], error) {
-			return replace(ctx, h, s, in.Client, in.ID, &in.Match, &in.Body)
+			return replace(ctx, h, s, in.Client, in.ID, &in.Match, &in.Raw)
 		})
 	}
 
@@ -289,6 +292,10 @@ func (h *handler) gatewayOperations() {
 		id: "oauth2Callback", method: http.MethodGet, path: callbackPath, tag: store.Credentials, lenient: true, getOnly: true,
 		summary: "Receive a consent", text: "Where providers send browsers back to. It needs no role: the state is the proof.",
 		produces: []string{htmlType}, answers: map[string]reflect.Type{htmlType: nil},
+		pages: map[int]string{
+			http.StatusBadRequest: "No such consent is awaited", http.StatusBadGateway: "The provider gave no token",
+			http.StatusServiceUnavailable: "It cannot be stored now", http.StatusInsufficientStorage: "There is no room to store it",
+		},
 	}, h.callback)
 }
 

@@ -34,7 +34,6 @@ const (
 	codeKeyReused    = "idempotency-key-reused"
 	codeInternal     = "internal"
 	codeUnsupported  = "not-supported"
-	codeUpstream     = "upstream-failed"
 	codeUnavailable  = "store-unavailable"
 	codeReadOnly     = "store-read-only"
 	codeFull         = "store-full"
@@ -63,7 +62,6 @@ var kinds = map[string]struct {
 	codeKeyReused:    {http.StatusUnprocessableEntity, "The idempotency key belongs to another request"},
 	codeInternal:     {http.StatusInternalServerError, "The gateway failed"},
 	codeUnsupported:  {http.StatusNotImplemented, "This store cannot do it"},
-	codeUpstream:     {http.StatusBadGateway, "Another server failed"},
 	codeUnavailable:  {http.StatusServiceUnavailable, "The store cannot be reached"},
 	codeReadOnly:     {http.StatusServiceUnavailable, "The store cannot be written"},
 	codeFull:         {http.StatusInsufficientStorage, "The store is full"},

@@ -121,7 +121,7 @@ func TestPaths(t *testing.T) {
 		"/rr/clients/acme": 200, "/rr/api/clients/acme": 200, "/rr/clients/%61cme": 200,
 		"/rr/api/api/clients/acme": 404, "/rr//clients/acme": 404, "/rr/clients/../clients/acme": 404, "/rr/clients/./acme": 404,
 		"/rr/clients/%2e%2e/clients/acme": 404, "/rr/clients%2Facme": 404, "/rr/clients/acme%2Ftargets": 404, "/rr/Clients/acme": 404,
-		"/clients/acme": 403, "/rrclients/acme": 404, "/rr": 404, "/other/rr/clients/acme": 403, "/%72r/clients/acme": 403,
+		"/clients/acme": 404, "/rrclients/acme": 404, "/rr": 404, "/other/rr/clients/acme": 404, "/%72r/clients/acme": 404,
 	} {
 		r := httptest.NewRequest(http.MethodGet, path, nil)
 		w := httptest.NewRecorder()

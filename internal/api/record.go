@@ -46,13 +46,13 @@ type Keyed struct {
 	Key string `header:"Idempotency-Key" maxLength:"255" doc:"Any text: a request with the same one, within 24 hours, gets this one's answer"`
 }
 
-// Body is a JSON body as it came.
-type Body struct {
+// Raw is a JSON body as it came. (A field named Body would be decoded by huma.)
+type Raw struct {
 	RawBody []byte `contentType:"application/json"`
 }
 
 // data is a copy: huma uses the memory again.
-func (b *Body) data() []byte { return bytes.Clone(b.RawBody) }
+func (b *Raw) data() []byte { return bytes.Clone(b.RawBody) }
 
 // Forced is for deleting what is in use.
 type Forced struct {
@@ -63,7 +63,7 @@ type (
 	createIn struct {
 		Owned
 		Keyed
-		Body
+		Raw
 	}
 	readIn struct {
 		One
@@ -72,7 +72,7 @@ type (
 	replaceIn struct {
 		One
 		Match
-		Body
+		Raw
 	}
 	deleteIn struct {
 		One

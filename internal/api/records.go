@@ -33,11 +33,11 @@ type (
 		One
 		Match
 		Keyed
-		Body
+		Raw
 	}
 	checkIn struct {
 		One
-		Body
+		Raw
 	}
 )
 
@@ -52,14 +52,14 @@ func (h *handler) credentialOperations() {
 		createText: "A `key` proxy credential without a secret is given a key, which this answer alone shows.",
 		putText:    "What the body says replaces what is there, what it does not say stays: so does an absent secret. A record as GET answered can be sent back.",
 		deleteText: "The next request with it is refused, and open streams of its callers end. What proxies use is deleted with `force` alone.",
-		body:       takes[wire.CredentialRequest](exampleCredentialRequest), example: exampleCredentials,
+		body:       takes[wire.CredentialRequest](exampleCredentialRequest), made: exampleCredentialMade, example: exampleCredentials,
 	})
 	rotation := takes[wire.RotateRequest](exampleRotateRequest)
 	rotation.optional = true
 	add(h, operation{
 		id: "rotateCredential", method: http.MethodPost, path: "/clients/{client}/credentials/{id}/rotate", tag: s.plural, role: Editor, kind: s.plural, changes: true, keyed: true,
 		summary: "Give a credential a new secret", text: "It is accepted, or presented, at once. What callers have by then is accepted for `overlap` more.",
-		body: rotation, example: exampleCredentials,
+		body: rotation, example: exampleCredentialMade,
 	}, func(ctx context.Context, in *rotateIn) (*recordOut[Credentials], error) {
 		c, err := in.condition()
 		if err != nil {

@@ -30,7 +30,7 @@ type (
 		One
 		Match
 		Keyed
-		Body
+		Raw
 	}
 	// OneRule are the parameters of one rule.
 	OneRule struct {
@@ -44,7 +44,7 @@ type (
 	ruleReplaceIn struct {
 		OneRule
 		Match
-		Body
+		Raw
 	}
 	ruleDeleteIn struct {
 		OneRule

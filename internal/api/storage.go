@@ -68,7 +68,7 @@ func (h *handler) backup(ctx context.Context, _ *struct{}) (*streamOut, error) {
 }
 
 // export answers with an archive of the records, sealed with a passphrase.
-func (h *handler) export(ctx context.Context, in *Body) (*streamOut, error) {
+func (h *handler) export(ctx context.Context, in *Raw) (*streamOut, error) {
 	s, err := h.opened()
 	if err != nil {
 		return nil, err

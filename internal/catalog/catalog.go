@@ -154,8 +154,7 @@ func (c *Catalog) Change(ctx context.Context, who audit.Actor, f func(tx *Tx) er
 		if !errors.Is(err, errLookUp) {
 			return err
 		}
-		// names are looked up while nobody waits for it but the one who wants to know
-		looked.all(ctx, c.options.Egress)
+		looked.all(ctx)
 	}
 }
 

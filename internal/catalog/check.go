@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -37,26 +38,41 @@ func located(err error, kind, name, field string) error {
 	return &Invalid{Field: field, Detail: text}
 }
 
-// checkCredential makes sure that a credential can be used.
-func (c *Catalog) checkCredential(ctx context.Context, r *store.Credential) error {
+// reacher is a credential that may want to reach addresses.
+type reacher interface {
+	CheckReach(ctx context.Context, allow []netip.Prefix) error
+}
+
+// checkCredential makes sure that a credential can be used, and does not want to go where
+// records may not reach.
+func (c *Catalog) checkCredential(r *store.Credential, looked lookups) error {
 	l := c.loader(r.Client, "")
 	defer l.Close()
+	var x reacher
 	var err error
 	switch r.Side {
 	case store.ProxySide:
 		if len(r.Hosts) > 0 {
 			return invalid("hosts", "hosts are for target credentials")
 		}
-		_, err = c.verifier(l, r)
+		x, err = c.verifier(l, r)
 	case store.TargetSide:
 		if !r.ExpiresAt.IsZero() {
 			return invalid("expires_at", "an end is for proxy credentials")
 		}
-		_, err = c.injector(l, r)
+		x, err = c.injector(l, r)
 	default:
 		return invalid("side", "it is proxy or target, not %q", r.Side)
 	}
-	return located(err, "credential", r.Name, "spec")
+	if err != nil {
+		return located(err, "credential", r.Name, "spec")
+	}
+	err = looked.verdict("credential "+string(r.Spec), func(ctx context.Context) error { return x.CheckReach(ctx, c.options.Egress) })
+	var address *host.AddressError
+	if errors.As(err, &address) {
+		return &Invalid{Field: "spec/" + address.Option, Detail: address.Err.Error()}
+	}
+	return err
 }
 
 // checkTarget makes sure that a target can be used, and is not where records may not reach.
@@ -66,38 +82,48 @@ func (c *Catalog) checkTarget(r *store.Target, looked lookups) error {
 	if _, err := compileTarget(l, r); err != nil {
 		return located(err, "target", r.Name, "url")
 	}
-	if err := looked.verdict(lookup{r.URL, r.InsecureHTTP}); err != nil {
+	spec := targetSpec(r)
+	err := looked.verdict(fmt.Sprintf("target %s %v", r.URL, r.InsecureHTTP), func(ctx context.Context) error {
+		return inject.CheckTarget(ctx, spec, c.options.Egress)
+	})
+	if err != nil {
 		return &Invalid{Field: "url", Detail: err.Error()}
 	}
 	return nil
 }
 
-// lookup is a target whose host's addresses have to be known.
+// lookups are what is known of addresses that records want to reach. They are looked up
+// while nobody waits for it but the one who wants to know.
+type lookups map[[sha256.Size]byte]*lookup
+
+// lookup is one question and, once somebody has looked, its answer.
 type lookup struct {
-	url      string
-	insecure bool
+	ask  func(context.Context) error
+	done bool
+	err  error
 }
 
-// lookups are what is known of the addresses of targets: nil is that they may be reached,
-// errLookUp that nobody has looked yet.
-type lookups map[lookup]error
-
 // errLookUp ends a change that needs to know addresses; it is run again when they are known.
-var errLookUp = errors.New("the addresses of a target are not known yet")
+var errLookUp = errors.New("it is not known yet whether an address may be reached")
 
-func (l lookups) verdict(of lookup) error {
-	err, known := l[of]
-	if !known {
-		l[of] = errLookUp
+// verdict answers a question that key identifies, or notes that it has to be asked.
+func (l lookups) verdict(key string, ask func(context.Context) error) error {
+	sum := sha256.Sum256([]byte(key)) // a key may hold secrets
+	x := l[sum]
+	if x == nil {
+		l[sum] = &lookup{ask: ask}
 		return errLookUp
 	}
-	return err
+	if !x.done {
+		return errLookUp
+	}
+	return x.err
 }
 
 // open reports whether anything has to be looked up.
 func (l lookups) open() bool {
-	for _, err := range l {
-		if errors.Is(err, errLookUp) {
+	for _, x := range l {
+		if !x.done {
 			return true
 		}
 	}
@@ -105,10 +131,10 @@ func (l lookups) open() bool {
 }
 
 // all looks up whatever is not known yet.
-func (l lookups) all(ctx context.Context, allow []netip.Prefix) {
-	for of, err := range l {
-		if errors.Is(err, errLookUp) {
-			l[of] = inject.CheckTarget(ctx, &inject.TargetSpec{URL: of.url, InsecureHTTP: of.insecure}, allow)
+func (l lookups) all(ctx context.Context) {
+	for _, x := range l {
+		if !x.done {
+			x.err, x.done = x.ask(ctx), true
 		}
 	}
 }

@@ -125,7 +125,7 @@ func (d *declared) against(ctx context.Context, r *Records) error {
 		}
 	}
 	for k, x := range d.keys {
-		if c, taken := v.digests.get(k); taken {
+		if c, taken := v.byKey(k); taken {
 			return fmt.Errorf("%s is declared in the configuration and accepts the same key as a credential that was made through the API (id %s): who is calling could not be told; replace one of the keys", describe(x), c.id)
 		}
 	}

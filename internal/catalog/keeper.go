@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/caddy-rr/caddy-rr/internal/oauth"
@@ -11,13 +12,14 @@ import (
 
 // keeper keeps a grant of a credential in the store; it implements oauth.Keeper.
 type keeper struct {
-	store *store.Store
-	key   string
+	records    *Records
+	credential string
+	key        string
 }
 
 // keeper returns what keeps one part of a credential's grants.
 func (r *Records) keeper(credential, part string) oauth.Keeper {
-	return &keeper{r.store, grantKey(credential) + part}
+	return &keeper{r, credential, grantKey(credential) + part}
 }
 
 // grantKey begins the keys of a credential's grants.
@@ -25,8 +27,11 @@ func grantKey(credential string) string { return credential + ":" }
 
 // Load implements oauth.Keeper.
 func (k *keeper) Load(ctx context.Context) (*oauth.Grant, error) {
+	if err := k.records.lastFailure(); err != nil {
+		return nil, fmt.Errorf("a grant that cannot be kept is not used: %w", err)
+	}
 	g := new(oauth.Grant)
-	_, err := k.store.Get(ctx, store.Grants, k.key, g)
+	_, err := k.records.store.Get(ctx, store.Grants, k.key, g)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
@@ -35,17 +40,22 @@ func (k *keeper) Load(ctx context.Context) (*oauth.Grant, error) {
 
 // Save implements oauth.Keeper.
 func (k *keeper) Save(ctx context.Context, before string, g *oauth.Grant) error {
+	// a token that was under way when the credential was deleted is for nobody
+	if _, err := k.records.store.Get(ctx, store.Credentials, k.credential, new(struct{})); err != nil {
+		return err
+	}
 	for try := 0; ; try++ {
 		old := new(oauth.Grant)
-		version, err := k.store.Get(ctx, store.Grants, k.key, old)
+		version, err := k.records.store.Get(ctx, store.Grants, k.key, old)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
 		if version > 0 && old.Refresh != before {
 			return nil // another one by now
 		}
-		_, err = k.store.Apply(ctx, store.Put{Bucket: store.Grants, Key: k.key, Expect: version, Version: version + 1, Value: g})
+		_, err = k.records.store.Apply(ctx, store.Put{Bucket: store.Grants, Key: k.key, Expect: version, Version: version + 1, Value: g})
 		if !errors.Is(err, store.ErrConflict) || try == 3 {
+			k.records.note(err)
 			return err
 		}
 	}

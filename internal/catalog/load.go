@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"runtime"
+	"unique"
 
 	"github.com/google/uuid"
 
@@ -186,20 +187,14 @@ func (d *draft) put(bucket string, r *headed) error {
 	switch bucket {
 	case store.Credentials:
 		c := &credential{
-			id: id, version: r.Version, tenant: client, digests: digestsOf(r.Spec), kind: kindIndex(r.AuthType),
+			id: id, version: r.Version, tenant: unique.Make(client), kind: kindIndex(r.AuthType),
 			target: r.Side == store.TargetSide, temporary: r.Temporary,
 		}
-		for _, p := range r.Previous {
-			c.digests = append(c.digests, digestsOf(p.Spec)...)
-		}
 		c.eager = eager(c, r.Spec)
-		if c.target {
-			c.digests = nil
-		}
 		if old, ok := d.tenant(client).credentials.get(id); ok {
 			c.used.Store(old.used.Load())
 		}
-		d.putCredential(c, r.Name)
+		d.putCredential(c, r.Name, keysOf(r.Side, r.Spec, r.Previous))
 	case store.Targets:
 		d.putTarget(&target{id, r.Version, client}, r.Name)
 	case store.Proxies:
@@ -245,7 +240,7 @@ func (d *draft) drop(bucket, key string) {
 		switch bucket {
 		case store.Credentials:
 			if c, ok := t.credentials.get(id); ok {
-				d.dropCredential(c, "")
+				d.dropCredential(c, "", nil)
 				d.unname(client, id)
 				return
 			}

@@ -3,6 +3,7 @@ package catalog
 import (
 	"errors"
 	"slices"
+	"unique"
 
 	"github.com/google/uuid"
 
@@ -53,14 +54,15 @@ func (tx *Tx) putCredential(action string, r *store.Credential, fields []string)
 		return err
 	}
 	r.Previous = slices.DeleteFunc(r.Previous, func(p store.Previous) bool { return !tx.now.Before(p.Until) })
-	if err := tx.catalog.checkCredential(tx.ctx, r); err != nil {
+	if err := tx.catalog.checkCredential(r, tx.looked); err != nil {
 		return err
 	}
 	if err := tx.usersAllow(id, r); err != nil {
 		return err
 	}
 	c := headOf(r, id)
-	if err := tx.keysFree(r, c); err != nil {
+	keys := keysOf(r.Side, r.Spec, r.Previous)
+	if err := tx.keysFree(r, c, keys); err != nil {
 		return err
 	}
 	if exists {
@@ -69,38 +71,32 @@ func (tx *Tx) putCredential(action string, r *store.Credential, fields []string)
 			return err
 		}
 		c.used.Store(old.used.Load())
-		tx.draft.dropCredential(old, before.Name)
+		tx.draft.dropCredential(old, before.Name, keysOf(before.Side, before.Spec, before.Previous))
 	}
 	tx.write(action, store.Credentials, &r.Head, r.Name, r, fields)
 	r.Version++
 	c.version = r.Version
-	tx.draft.putCredential(c, r.Name)
+	tx.draft.putCredential(c, r.Name, keys)
 	return nil
 }
 
 // headOf is what the view has of a credential.
 func headOf(r *store.Credential, id uuid.UUID) *credential {
 	c := &credential{
-		id: id, version: r.Version, tenant: r.Client, kind: kindIndex(r.AuthType),
+		id: id, version: r.Version, tenant: unique.Make(r.Client), kind: kindIndex(r.AuthType),
 		target: r.Side == store.TargetSide, temporary: r.Temporary,
-	}
-	if !c.target {
-		c.digests = digestsOf(r.Spec)
-		for _, p := range r.Previous {
-			c.digests = append(c.digests, digestsOf(p.Spec)...)
-		}
 	}
 	c.eager = eager(c, r.Spec)
 	return c
 }
 
 // keysFree makes sure that nobody else is recognised by the same key.
-func (tx *Tx) keysFree(r *store.Credential, c *credential) error {
-	for _, d := range c.digests {
-		other, ok := tx.draft.digests.get(d)
+func (tx *Tx) keysFree(r *store.Credential, c *credential, keys []digest) error {
+	for _, d := range keys {
+		other, ok := tx.draft.byKey(d)
 		if ok && other.id != c.id {
 			taken := &Conflict{Detail: "another credential accepts the same key"}
-			if other.tenant == r.Client {
+			if other.tenant == c.tenant {
 				taken.Users = []Ref{{store.Credentials, other.id.String(), tx.catalog.nameOf(tx.ctx, store.Credentials, other.id)}}
 			}
 			return taken
@@ -244,7 +240,11 @@ func (tx *Tx) deleteUsed(bucket string, h *store.Head, name string, force bool) 
 		if !ok || old.version != h.Version {
 			return store.ErrConflict
 		}
-		tx.draft.dropCredential(old, name)
+		before, err := readNow[store.Credential](tx, store.Credentials, id)
+		if err != nil && !errors.Is(err, store.ErrTampered) { // which must not stay for ever
+			return err
+		}
+		tx.draft.dropCredential(old, name, keysOf(before.Side, before.Spec, before.Previous))
 		if err := tx.dropGrants(h.ID); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"github.com/google/uuid"
 
@@ -64,8 +65,7 @@ type tenant struct {
 type credential struct {
 	id        uuid.UUID
 	version   uint64
-	tenant    string
-	digests   []digest // of the keys that recognise it, if it has such
+	tenant    unique.Handle[string]
 	used      atomic.Int64
 	kind      uint8 // index in authTypes
 	target    bool  // the upstream's side
@@ -166,22 +166,40 @@ func (d *draft) dropTenant(id string) {
 	d.order = slices.DeleteFunc(slices.Clone(d.order), func(s string) bool { return s == id })
 }
 
-func (d *draft) putCredential(c *credential, name string) {
-	t := d.tenant(c.tenant)
+// putCredential has a credential with the name, and recognised by the keys with these
+// digests.
+func (d *draft) putCredential(c *credential, name string, keys []digest) {
+	t := d.tenant(c.tenant.Value())
 	t.credentials.set(c.id, c)
 	t.names.set(keyOfName(store.Credentials, name), c.id, nameHasher{})
-	for _, x := range c.digests {
+	for _, x := range keys {
 		d.digests.set(x, c, digestHasher{})
 	}
 }
 
-func (d *draft) dropCredential(c *credential, name string) {
-	t := d.tenant(c.tenant)
+// dropCredential forgets a credential. Keys that are not known leave entries that byKey does
+// not return.
+func (d *draft) dropCredential(c *credential, name string, keys []digest) {
+	t := d.tenant(c.tenant.Value())
 	t.credentials.remove(c.id)
 	t.names.remove(keyOfName(store.Credentials, name))
-	for _, x := range c.digests {
+	for _, x := range keys {
 		d.digests.remove(x)
 	}
+}
+
+// byKey is the credential that a key with this digest is of, if there is one.
+func (v *view) byKey(key digest) (*credential, bool) {
+	c, ok := v.digests.get(key)
+	if !ok {
+		return nil, false
+	}
+	t, ok := v.tenants.get(c.tenant.Value())
+	if !ok {
+		return nil, false
+	}
+	now, ok := t.credentials.get(c.id)
+	return c, ok && now == c
 }
 
 func (d *draft) putTarget(x *target, name string) {
@@ -287,6 +305,18 @@ func parseID(s string) (uuid.UUID, bool) {
 	}
 	id, err := uuid.Parse(s)
 	return id, err == nil && id.String() == s
+}
+
+// keysOf are the digests of the keys that recognise a proxy credential.
+func keysOf(side string, spec store.Secret, previous []store.Previous) []digest {
+	if side != store.ProxySide {
+		return nil
+	}
+	keys := digestsOf(spec)
+	for _, p := range previous {
+		keys = append(keys, digestsOf(p.Spec)...)
+	}
+	return keys
 }
 
 // digestsOf are the hashes of keys in the spec of an opaque proxy credential.

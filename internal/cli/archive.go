@@ -114,7 +114,7 @@ func (s *session) backup() *cobra.Command {
 		Long: `Writes a consistent copy of the store's file, sealed as it is: it can take the file's place, and
 needs the same encryption key. Keep that elsewhere. For another gateway, or another key, use
 export.`,
-		Example: "  caddy rr backup -o /var/backups/rr-$(date +%F).db",
+		Example: "  caddy rr backup -o /var/backups/rr.db",
 		Args:    cobra.NoArgs,
 	}
 	var f saving

@@ -224,6 +224,9 @@ func parseHead(text string) (audit.Head, error) {
 // followPause is the time between two looks for new entries.
 const followPause = 2 * time.Second
 
+// clockSlip is how far the gateway's clock may go back without an entry being missed.
+const clockSlip = time.Minute
+
 // followAudit prints entries as they come. Without a --since it begins now.
 func (s *session) followAudit(ctx context.Context, cmd *cobra.Command, f *auditFlags, query url.Values) error {
 	if query.Get("since") == "" {
@@ -242,10 +245,12 @@ func (s *session) followAudit(ctx context.Context, cmd *cobra.Command, f *auditF
 		for _, r := range records {
 			seq, err := strconv.ParseUint(r.text("seq"), 10, 64)
 			if err != nil || seq <= seen {
-				continue // the last one's time is asked for again
+				continue
 			}
 			seen = seq
-			query.Set("since", r.text("time"))
+			if t, err := time.Parse(time.RFC3339, r.text("time")); err == nil {
+				query.Set("since", t.Add(-clockSlip).UTC().Format(time.RFC3339Nano))
+			}
 			if err := printLine(cmd.OutOrStdout(), auditColumns(s.clock), r); err != nil {
 				return err
 			}

@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"encoding/pem"
 	"flag"
 	"fmt"
 	"net"
@@ -170,7 +169,10 @@ func (x *script) command(text string) []string {
 }
 
 // run runs a command as Caddy's main does.
-func (x *script) run(args []string) (stdout, stderr string, err error) {
+func (x *script) run(args []string) (stdout, stderr string, err error) { return x.runAs("", args) }
+
+// runAs is run with another command of Caddy's before rr.
+func (x *script) runAs(first string, args []string) (stdout, stderr string, err error) {
 	s := newSession()
 	s.clock = clock{now: func() time.Time { return x.now }, zone: time.FixedZone("CET", 3600)}
 	s.pause = func(ctx context.Context, d time.Duration) error { x.now = x.now.Add(d); return ctx.Err() }
@@ -184,7 +186,11 @@ func (x *script) run(args []string) (stdout, stderr string, err error) {
 	caddy.SetOut(&out)
 	caddy.SetErr(&errs)
 	caddy.SetIn(strings.NewReader(strings.Join(x.stdin, "\n") + "\n"))
-	caddy.SetArgs(append([]string{"rr"}, args...))
+	args = append([]string{"rr"}, args...)
+	if first != "" {
+		args = append([]string{first}, args...)
+	}
+	caddy.SetArgs(args)
 	x.stdin, x.tty = nil, false
 	err = caddy.ExecuteContext(x.t.Context())
 	return out.String(), errs.String(), err
@@ -229,19 +235,4 @@ func TestWords(t *testing.T) {
 	if got, want := fmt.Sprintf("%q", words("a  'b c' d='e f' ''")), `["a" "b c" "d=e f" ""]`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-}
-
-func writeCA(t *testing.T, server *httptest.Server) {
-	t.Helper()
-	var b bytes.Buffer
-	if err := pemEncode(&b, server.Certificate().Raw); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile("ca.pem", b.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func pemEncode(b *bytes.Buffer, der []byte) error {
-	return pem.Encode(b, &pem.Block{Type: "CERTIFICATE", Bytes: der})
 }

@@ -19,12 +19,6 @@ const lookUpTime = 3 * time.Second
 // Permits judges an address that is about to be dialled, for https. The error says why not.
 func (p Policy) Permits(a netip.Addr) error { return p.permits(a) }
 
-// IsRefused reports whether an error says that a Policy does not permit an address.
-func IsRefused(err error) bool {
-	var r *refusal
-	return errors.As(err, &r)
-}
-
 // CheckAddress refuses a URL that CheckURL refuses, or that leads where the policy does
 // not permit, as CheckHost tells.
 func (p Policy) CheckAddress(ctx context.Context, raw string) error {

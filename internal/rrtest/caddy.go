@@ -98,6 +98,7 @@ func prepare(t testing.TB) *Caddy {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(dir, "admin")
+	t.Setenv("XDG_DATA_HOME", dir) // where the default store is
 	c := &Caddy{AdminAddr: "unix/" + socket, Dir: filepath.Join(dir, "data"), t: t, socket: socket}
 	t.Cleanup(func() {
 		defer running.Unlock()

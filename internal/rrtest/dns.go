@@ -17,7 +17,6 @@ type Names struct {
 	mu    sync.Mutex
 	known map[string][]netip.Addr
 	all   []netip.Addr
-	asked map[string]int
 	down  bool
 }
 
@@ -29,7 +28,7 @@ func NewNames(t testing.TB) *Names {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &Names{known: map[string][]netip.Addr{}, asked: map[string]int{}}
+	n := &Names{known: map[string][]netip.Addr{}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -82,13 +81,6 @@ func (n *Names) Down(down bool) {
 	n.down = down
 }
 
-// Asked is how many questions there were for a name's addresses.
-func (n *Names) Asked(name string) int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.asked[name]
-}
-
 // answer is the DNS answer to a query.
 func (n *Names) answer(query []byte) []byte {
 	var m dnsmessage.Message
@@ -102,7 +94,6 @@ func (n *Names) answer(query []byte) []byte {
 	if !known {
 		addresses = n.all
 	}
-	n.asked[name]++
 	down := n.down
 	n.mu.Unlock()
 	m.Response, m.Additionals = true, nil

@@ -32,7 +32,7 @@ func DecodeClient(body []byte, old *store.Client) (*store.Client, error) {
 	var head *store.Head
 	if old != nil {
 		*c = *old
-		head = &old.Head
+		head = ownHead(old)
 	}
 	m, ok := clientRequest.read(r, body, head, "clientId")
 	if !ok {
@@ -53,7 +53,14 @@ func DecodeClient(body []byte, old *store.Client) (*store.Client, error) {
 	return c, nil
 }
 
+// ownHead is a client's head: it owns itself.
+func ownHead(c *store.Client) *store.Head {
+	h := c.Head
+	h.Client = h.ID
+	return &h
+}
+
 // ShowClient is a client as the API shows it.
 func ShowClient(c *store.Client) Client {
-	return Client{Ids: idsOf(&c.Head), Name: c.Name, CreatedAt: shownTime(c.CreatedAt), UpdatedAt: shownTime(c.UpdatedAt)}
+	return Client{Ids: idsOf(ownHead(c)), Name: c.Name, CreatedAt: shownTime(c.CreatedAt), UpdatedAt: shownTime(c.UpdatedAt)}
 }

@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"encoding/json"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -42,13 +43,13 @@ func (m *mutator) change(v any, names []string, depth int) any {
 	switch v := v.(type) {
 	case map[string]any:
 		made := map[string]any{}
-		for name, x := range v {
+		for _, name := range slices.Sorted(maps.Keys(v)) { // maps have no order, and chance has to have one
 			switch m.IntN(25) {
 			case 0: // gone
 			case 1:
-				made[names[m.IntN(len(names))]] = x
+				made[names[m.IntN(len(names))]] = v[name]
 			default:
-				made[name] = m.change(x, names, depth+1)
+				made[name] = m.change(v[name], names, depth+1)
 			}
 		}
 		if m.IntN(6) == 0 {
@@ -97,10 +98,10 @@ func TestMutatedBodies(t *testing.T) {
 		}
 		names = append(names, m.collect(plain)...)
 	}
-	slices.Sort(names) // maps have no order
+	slices.Sort(names)
 	slices.SortFunc(m.pool, func(a, b any) int { return strings.Compare(string(encoded(a)), string(encoded(b))) })
 	taken := map[string]int{}
-	for i := range 6000 {
+	for i := range 4000 {
 		var v any
 		_ = json.Unmarshal(body(t, seeds[i%len(seeds)]), &v)
 		text := encoded(m.change(v, names, 0))
@@ -110,7 +111,7 @@ func TestMutatedBodies(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"credential", "rule", "check", "target", "proxy"} {
-		if taken[kind] < 20 {
+		if taken[kind] < 10 {
 			t.Errorf("only %d bodies were taken for a %s: the mutations are too wild to tell anything", taken[kind], kind)
 		}
 	}
@@ -127,14 +128,16 @@ func tryAll(t *testing.T, text []byte, taken map[string]int) {
 		c, g, err := wire.DecodeCredential(text, nil)
 		if err == nil {
 			taken["credential"]++
-			_, _ = load(t, c) // which must not panic, whatever it says
+			if taken["credential"] <= 300 {
+				_, _ = load(t, c) // which must not panic, whatever it says
+			}
 			shown := wire.ShowCredential(c, time.Time{}, nil)
 			again, _, err := wire.DecodeCredential(body(t, shown), c)
 			if err != nil || string(again.Spec) != string(c.Spec) || (g != nil && g.Key != "" && strings.Contains(string(body(t, shown)), g.Key)) {
 				t.Errorf("shown as %s: %v", body(t, shown), err)
 			}
-		} else {
-			checkFaults(t, err)
+		} else if checkFaults(t, err); strings.Contains(err.Error(), canary) {
+			t.Errorf("a fault has a secret: %v", err)
 		}
 	}
 	if r, err := wire.DecodeRule(text, nil); err == nil {

@@ -57,20 +57,22 @@ const (
 
 // field is a member of a body.
 type field struct {
-	name     string
-	key      string
-	shape    shape
-	inner    *schema // of structures
-	element  *field  // of named
-	open     bool
-	readOnly bool
-	address  bool
-	group    string
-	numbers  string // of alt
-	enum     []string
-	longest  int // of a text, in characters
-	most     int // of a list or object
-	min, max int64
+	name    string
+	key     string
+	shape   shape
+	inner   *schema // of structures
+	element *field  // of named
+	open    bool
+	// secretType says that it is a secret by its Go type, and never shown
+	secretType bool
+	readOnly   bool
+	address    bool
+	group      string
+	numbers    string // of alt
+	enum       []string
+	longest    int // of a text, in characters
+	most       int // of a list or object
+	min, max   int64
 }
 
 // name is another name of a field.
@@ -161,7 +163,7 @@ func fieldOf(f reflect.StructField) *field {
 	tag := f.Tag
 	jsonName, _, _ := strings.Cut(tag.Get("json"), ",")
 	made := &field{
-		name: jsonName, key: tag.Get("key"), open: tag.Get("rr") == "open",
+		name: jsonName, key: tag.Get("key"),
 		readOnly: tag.Get("readOnly") == "true", address: tag.Get("address") == "true",
 		longest: MaxText, most: MaxListed, max: 1 << 62,
 	}
@@ -173,6 +175,7 @@ func fieldOf(f reflect.StructField) *field {
 		made.enum = strings.Split(enum, ",")
 	}
 	made.describe(f.Type)
+	made.open = tag.Get("rr") == "open" && !made.secretType
 	for tagName, to := range map[string]*int{"maxLength": &made.longest, "maxItems": &made.most} {
 		if n, err := strconv.Atoi(tag.Get(tagName)); err == nil {
 			*to = n
@@ -210,9 +213,7 @@ func (f *field) describeKind(t reflect.Type) {
 	switch t.Kind() {
 	case reflect.String:
 		f.shape = text
-		if t == reflect.TypeFor[secret.String]() {
-			f.longest = MaxSecret
-		}
+		f.secret(t)
 	case reflect.Int64:
 		f.shape = integer
 	case reflect.Bool, reflect.Pointer:
@@ -227,6 +228,7 @@ func (f *field) describeKind(t reflect.Type) {
 	case reflect.Map:
 		f.shape, f.element = named, &field{longest: MaxText, most: MaxListed, max: 1 << 62}
 		f.element.describe(t.Elem())
+		f.secretType = f.element.secretType
 	case reflect.Slice:
 		f.describeList(t.Elem())
 	default:
@@ -240,8 +242,13 @@ func (f *field) describeList(element reflect.Type) {
 		return
 	}
 	f.shape = texts
-	if element == reflect.TypeFor[secret.String]() {
-		f.longest = MaxSecret
+	f.secret(element)
+}
+
+// secret makes room for secrets, which are long.
+func (f *field) secret(t reflect.Type) {
+	if t == reflect.TypeFor[secret.String]() {
+		f.secretType, f.longest = true, MaxSecret
 	}
 }
 

@@ -96,7 +96,7 @@ func shownTimes(t time.Time) *time.Time {
 // Ids are what all records are shown with. The original keeps its records in a table with
 // two keys, and shows them.
 type Ids struct {
-	PKey     string `json:"pKey" readOnly:"true" doc:"The same as clientId"`
+	PKey     string `json:"pKey" readOnly:"true" doc:"The same as clientId; of a rule, the id of its record"`
 	SKey     string `json:"sKey" readOnly:"true" doc:"The record's id"`
 	ClientID string `json:"clientId" readOnly:"true" doc:"The client that owns it" example:"default"`
 	ParentID string `json:"parentId" readOnly:"true" doc:"The same as clientId"`

@@ -248,24 +248,32 @@ func (b *backend) swap(ctx context.Context, name string, fresh *handle) error {
 
 // Backup implements store.Backuper. What is written while it runs is not in the copy.
 func (b *backend) Backup(ctx context.Context, w io.Writer) error {
+	out := &copyWriter{call: ctx, store: b.ctx, to: w}
 	return b.view(ctx, func(tx *bbolt.Tx) error {
-		_, err := tx.WriteTo(&until{ctx, b.ctx, w})
-		return err
+		if _, err := tx.WriteTo(out); out.err == nil {
+			return err
+		}
+		return out.err
 	})
 }
 
-// until is a writer that ends with a call, or with the store.
-type until struct {
+// copyWriter ends with a call, or with the store. It keeps its error, of which bbolt
+// leaves no more than the text.
+type copyWriter struct {
 	call, store context.Context
-	io.Writer
+	to          io.Writer
+	err         error
 }
 
-func (u *until) Write(p []byte) (int, error) {
-	if u.store.Err() != nil {
-		return 0, errClosed
+func (c *copyWriter) Write(p []byte) (n int, err error) {
+	switch {
+	case c.store.Err() != nil:
+		err = errClosed
+	case c.call.Err() != nil:
+		err = c.call.Err()
+	default:
+		n, err = c.to.Write(p)
 	}
-	if err := u.call.Err(); err != nil {
-		return 0, err
-	}
-	return u.Writer.Write(p)
+	c.err = err
+	return n, err
 }

@@ -14,6 +14,9 @@ import (
 	"github.com/caddy-rr/caddy-rr/store"
 )
 
+// page is the smallest page of any system.
+const page = 4096
+
 // filled makes a store with 300 records and returns the bytes of its file.
 func filled(t *testing.T, path string) []byte {
 	t.Helper()
@@ -22,12 +25,17 @@ func filled(t *testing.T, path string) []byte {
 		write(t, b, put(fmt.Sprint("b", i%3), fmt.Sprintf("%04d", i), 1, strings.Repeat(fmt.Sprint(i), 100)))
 	}
 	write(t, b, remove("b0", "0000"))
+	if _, _, err := b.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	write(t, b, put("b0", "0003", 2, "changed")) // so that there are free pages
 	b.Close()
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return content
+	used := len(bytes.TrimRight(content, "\x00")) // the rest is what it was grown by
+	return content[:(used/page+1)*page]
 }
 
 // use does all that reads and writes, and returns what went wrong. It has to end.
@@ -66,9 +74,9 @@ func TestDamagedFiles(t *testing.T) {
 		"empty":                     {},
 		"one byte":                  {0},
 		"cut off in the first page": whole[:3000],
-		"cut off at two pages":      whole[:2*4096],
+		"cut off at two pages":      whole[:2*page],
 		"cut off in the middle":     whole[:len(whole)/2],
-		"without its beginning":     zeroed(0, 2*4096),
+		"without its beginning":     zeroed(0, 2*page),
 		"zeros":                     make([]byte, 100_000),
 		"a text":                    bytes.Repeat([]byte("this is no database\n"), 5000),
 		"random":                    random,
@@ -106,7 +114,6 @@ func TestDamagedFiles(t *testing.T) {
 func TestDamagedPages(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rr.db")
 	whole := filled(t, path)
-	const page = 4096
 	noticed := 0
 	for at := 2 * page; at+page <= len(whole); at += page {
 		content := bytes.Clone(whole)
@@ -166,7 +173,7 @@ func TestCutOffWhileOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rr.db")
 	filled(t, path)
 	b := must(t, path)
-	if err := os.Truncate(path, 3*4096); err != nil {
+	if err := os.Truncate(path, 3*page); err != nil {
 		t.Fatal(err)
 	}
 	if err := use(b); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "is damaged") {

@@ -217,3 +217,23 @@ func hasAll(b *backend, written ...[]string) error {
 	}
 	return nil
 }
+
+// TestReadOnlyDisk is for root, who can write every file.
+func TestReadOnlyDisk(t *testing.T) {
+	folder := mountSmall(t)
+	path := filepath.Join(folder, "rr.db")
+	b := must(t, path)
+	write(t, b, put("b", "k", 1, "v"))
+	b.Close()
+	if out, err := exec.Command("mount", "-o", "remount,ro", folder).CombinedOutput(); err != nil {
+		t.Fatalf("mount: %v: %s", err, out)
+	}
+	readOnly(t, path)
+	if _, err := (&Bolt{Path: filepath.Join(folder, "rr", "new.db")}).Open(t.Context()); !errors.Is(err, store.ErrReadOnly) {
+		t.Errorf("a new store: %v", err)
+	}
+	if out, err := exec.Command("mount", "-o", "remount,rw", folder).CombinedOutput(); err != nil {
+		t.Fatalf("mount: %v: %s", err, out)
+	}
+	write(t, must(t, path), put("b", "k", 2, "w"))
+}

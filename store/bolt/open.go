@@ -38,6 +38,8 @@ const (
 	lockRetry = 50 * time.Millisecond // between attempts
 	// growth is by how much the file grows at least: each time costs an fsync.
 	growth = 1 << 20
+	// smallest is the size of an empty store: four pages, on the systems with the smallest
+	smallest = 4 * 4096
 )
 
 // mapSizes are the address space that is tried for the file, in bytes; it costs no memory.
@@ -133,6 +135,7 @@ func openFile(path string, why purpose) (h *handle, err error) {
 
 func mapFile(path string, why purpose, size int) (*handle, error) {
 	h := new(handle)
+	var judgement error
 	err := guard(path, func() (err error) {
 		h.db, err = bbolt.Open(path, fileMode, &bbolt.Options{
 			Timeout:         1, // one attempt
@@ -144,9 +147,9 @@ func mapFile(path string, why purpose, size int) (*handle, error) {
 				if file, err = os.OpenFile(name, flag&^os.O_CREATE, 0); err != nil {
 					return nil, err
 				}
-				if err = judge(name, file, why); err != nil {
+				if judgement = judge(name, file, why); judgement != nil {
 					file.Close()
-					return nil, err
+					return nil, judgement
 				}
 				h.file = file
 				return file, nil
@@ -158,11 +161,11 @@ func mapFile(path string, why purpose, size int) (*handle, error) {
 	case err == nil:
 		h.db.AllocSize = growth
 		return h, nil
-	case errors.As(err, new(*damage)): // bbolt has given up without cleaning up
+	case judgement == nil && errors.As(err, new(*damage)): // bbolt has panicked, and not cleaned up
 		if h.file != nil {
 			abandon(h.file)
 		}
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+	case judgement == nil && !isSystem(err) && !errors.Is(err, berrors.ErrTimeout):
 		err = &damage{path, err.Error()}
 	}
 	return nil, err
@@ -179,8 +182,8 @@ func judge(path string, file *os.File, why purpose) error {
 	case info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows":
 		return fmt.Errorf("the store file %s can be used by others than its owner (mode %04o): make it private with `chmod 600 %s`, "+
 			"and change the secrets in it if somebody may have copied it together with its key", path, info.Mode().Perm(), path)
-	case info.Size() == 0 && why != forMaking:
-		return &damage{path, "it is empty"}
+	case info.Size() < smallest && why != forMaking:
+		return &damage{path, fmt.Sprintf("it has no more than %d bytes", info.Size())}
 	}
 	return nil
 }
