@@ -27,7 +27,8 @@ func TestCheckWrites(t *testing.T) {
 		"a large value":          {[]Write{{Bucket: "b", Key: "k", Version: 1, Value: make([]byte, MaxValue+1)}}, "not 8388609"},
 		"no version":             {[]Write{{Bucket: "b", Key: "k", Value: value}}, "needs a version"},
 		"Any as a version":       {[]Write{{Bucket: "b", Key: "k", Version: Any, Value: value}}, "needs a version"},
-		"the same version":       {[]Write{{Bucket: "b", Key: "k", Expect: 2, Version: 2, Value: value}}, "version 2 does not follow version 2"},
+		"a renewal":              {[]Write{{Bucket: "b", Key: "k", Expect: 2, Version: 2, Value: value}}, ""},
+		"a smaller version":      {[]Write{{Bucket: "b", Key: "k", Expect: 2, Version: 1, Value: value}}, "version 1 does not follow version 2"},
 		"one record twice":       {[]Write{{Bucket: "b", Key: "k", Expect: 1}, {Bucket: "b", Key: "k", Version: 1, Value: value}}, "write 1: the record is written twice"},
 	} {
 		err := CheckWrites(c.writes)

@@ -390,3 +390,23 @@ func (tx *fakeTx) note(action, resource, id, client, name string, fields []strin
 		Action: action, Resource: resource, ID: id, Client: client, Name: name, Fields: fields,
 	})
 }
+
+// snapshot returns what puts the records back as they are now.
+func (f *fake) snapshot() (restore func()) {
+	kept := map[string]map[string]any{}
+	for bucket, records := range f.records {
+		kept[bucket] = map[string]any{}
+		for id, r := range records {
+			kept[bucket][id] = copied(r)
+		}
+	}
+	return func() {
+		f.log, f.head = nil, audit.Head{}
+		for bucket, records := range kept {
+			clear(f.records[bucket])
+			for id, r := range records {
+				f.records[bucket][id] = copied(r)
+			}
+		}
+	}
+}

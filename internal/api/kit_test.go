@@ -99,7 +99,7 @@ type answer struct {
 // says otherwise.
 func (k *kit) call(method, path, body string, options ...option) *answer {
 	k.t.Helper()
-	c := &call{httptest.NewRequestWithContext(k.t.Context(), method, "/rr"+path, strings.NewReader(body)), &k.who}
+	c := &call{httptest.NewRequest(method, "/rr"+path, strings.NewReader(body)), &k.who}
 	if body != "" {
 		c.Header.Set("Content-Type", "application/json")
 	}

@@ -164,17 +164,25 @@ func (g given) TargetCredential(id string) (*inject.Credential, error) {
 }
 
 // checkProxy makes sure that a proxy can be used.
-func (c *Catalog) checkProxy(_ context.Context, r *store.Proxy, ps *parts) error {
+func (c *Catalog) checkProxy(r *store.Proxy, ps *parts) error {
 	l := c.loader(r.Client, "")
 	defer l.Close()
 	g := given{c, l, map[string]*store.Credential{}, ps.injected}
 	spec := &verify.Spec{Scope: store.ScopeOf(r.Default, r.Rules), EncodedSlash: r.EncodedSlash, MaxBody: r.MaxBody}
 	for i, id := range r.CredentialIDs {
-		g.accepts[id] = ps.credentials[i]
-		spec.AcceptRaw = append(spec.AcceptRaw, host.Refer(id))
+		if !ps.missing[id] {
+			g.accepts[id] = ps.credentials[i]
+			spec.AcceptRaw = append(spec.AcceptRaw, host.Refer(id))
+		}
+	}
+	if len(spec.AcceptRaw) == 0 {
+		spec.AcceptRaw = append(spec.AcceptRaw, verify.NobodysKey())
 	}
 	if _, err := verify.NewGate(l, r.Name, place("proxy", r.Name), spec, g); err != nil {
 		return located(err, "proxy", r.Name, "credential_ids")
+	}
+	if ps.missing[r.TargetID] || ps.missing[r.TargetCredentialID] {
+		return nil
 	}
 	target, err := c.targetOf(l, r.TargetID, ps.target)
 	if err != nil {

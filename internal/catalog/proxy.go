@@ -28,17 +28,18 @@ func (tx *Tx) putProxy(action string, r *store.Proxy, fields []string) error {
 		return err
 	}
 	p := &proxy{id: id, tenant: r.Client, name: r.Name, alias: r.Alias}
-	if err := tx.link(r, p); err != nil {
+	ps := &parts{missing: map[string]bool{}}
+	if err := tx.link(r, p, old, ps); err != nil {
 		return err
 	}
-	parts, err := tx.parts(r)
+	err = tx.read(r, ps)
 	if err != nil {
 		return err
 	}
-	if err := agree(r, parts); err != nil {
+	if err := agree(r, ps); err != nil {
 		return err
 	}
-	if err := tx.catalog.checkProxy(tx.ctx, r, parts); err != nil {
+	if err := tx.catalog.checkProxy(r, ps); err != nil {
 		return err
 	}
 	if exists {
@@ -87,8 +88,21 @@ func (tx *Tx) routeTaken(r *store.Proxy, other uuid.UUID, detail string) error {
 	return c
 }
 
-// link turns what a proxy refers to into ids.
-func (tx *Tx) link(r *store.Proxy, p *proxy) error {
+// link turns what a proxy refers to into ids. What somebody has deleted by force may stay
+// where it was, so that the rest can be changed.
+func (tx *Tx) link(r *store.Proxy, p, old *proxy, ps *parts) error {
+	reference := func(bucket, text, field string) (uuid.UUID, error) {
+		id, err := tx.reference(bucket, r.Client, text, field)
+		if err == nil || old == nil {
+			return id, err
+		}
+		if same, ok := parseID(text); ok && slices.Contains(old.uses(), same) && errors.As(err, new(*Invalid)) {
+			ps.missing[text] = true
+			return same, nil
+		}
+		return id, err
+	}
+
 	if len(r.CredentialIDs) == 0 {
 		return invalid("credential_ids", "a proxy needs at least one proxy credential")
 	}
@@ -96,7 +110,7 @@ func (tx *Tx) link(r *store.Proxy, p *proxy) error {
 		return invalid("credential_ids", "a proxy accepts at most %d credentials", maxAccepted)
 	}
 	for i, text := range r.CredentialIDs {
-		id, err := tx.reference(store.Credentials, r.Client, text, "credential_ids")
+		id, err := reference(store.Credentials, text, "credential_ids")
 		if err != nil {
 			return err
 		}
@@ -107,10 +121,10 @@ func (tx *Tx) link(r *store.Proxy, p *proxy) error {
 		p.credentials = append(p.credentials, id)
 	}
 	var err error
-	if p.target, err = tx.reference(store.Targets, r.Client, r.TargetID, "target_id"); err != nil {
+	if p.target, err = reference(store.Targets, r.TargetID, "target_id"); err != nil {
 		return err
 	}
-	if p.injected, err = tx.reference(store.Credentials, r.Client, r.TargetCredentialID, "target_credential_id"); err != nil {
+	if p.injected, err = reference(store.Credentials, r.TargetCredentialID, "target_credential_id"); err != nil {
 		return err
 	}
 	r.TargetID, r.TargetCredentialID = p.target.String(), p.injected.String()
@@ -128,35 +142,38 @@ func (tx *Tx) reference(bucket, client, text, field string) (uuid.UUID, error) {
 	return id, err
 }
 
-// parts are the records that a proxy refers to; a declared one is nil.
+// parts are the records that a proxy refers to; a declared or missing one is nil.
 type parts struct {
+	missing     map[string]bool // by id
 	credentials []*store.Credential
 	target      *store.Target
 	injected    *store.Credential
 }
 
-func (tx *Tx) parts(r *store.Proxy) (*parts, error) {
-	ps := &parts{}
+// read reads what a proxy refers to.
+func (tx *Tx) read(r *store.Proxy, ps *parts) (err error) {
 	for _, text := range r.CredentialIDs {
-		c, err := tx.sided(text, store.ProxySide, "credential_ids")
+		c, err := tx.sided(text, store.ProxySide, "credential_ids", ps)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		ps.credentials = append(ps.credentials, c)
 	}
-	var err error
-	if ps.injected, err = tx.sided(r.TargetCredentialID, store.TargetSide, "target_credential_id"); err != nil {
-		return nil, err
+	if ps.injected, err = tx.sided(r.TargetCredentialID, store.TargetSide, "target_credential_id", ps); err != nil {
+		return err
 	}
 	id, _ := parseID(r.TargetID)
-	if _, declared := tx.catalog.declared.byID[id]; !declared {
+	if _, declared := tx.catalog.declared.byID[id]; !declared && !ps.missing[r.TargetID] {
 		ps.target, err = readNow[store.Target](tx, store.Targets, id)
 	}
-	return ps, err
+	return err
 }
 
 // sided reads a credential and makes sure that it is for the side that it is used on.
-func (tx *Tx) sided(text, side, field string) (*store.Credential, error) {
+func (tx *Tx) sided(text, side, field string, ps *parts) (*store.Credential, error) {
+	if ps.missing[text] {
+		return nil, nil
+	}
 	id, _ := parseID(text)
 	is, c := "", (*store.Credential)(nil)
 	if ref, declared := tx.catalog.declared.byID[id]; declared {

@@ -19,6 +19,9 @@ import (
 	"github.com/caddy-rr/caddy-rr/internal/strictjson"
 )
 
+// bytesType is the type of archives and copies.
+const bytesType = "application/octet-stream"
+
 // saving are the flags of what writes a file.
 type saving struct {
 	output    string
@@ -103,7 +106,7 @@ what the configuration declares are not in it.`,
 		if err != nil {
 			return err
 		}
-		return f.save(ctx, s, cmd, call{method: http.MethodPost, path: "/store/export", body: record{"passphrase": words}.encode()})
+		return f.save(ctx, s, cmd, call{method: http.MethodPost, path: "/store/export", accept: bytesType, body: record{"passphrase": words}.encode()})
 	})
 }
 
@@ -120,7 +123,7 @@ export.`,
 	var f saving
 	f.addFlags(s, cmd)
 	return s.calling(cmd, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-		return f.save(ctx, s, cmd, call{method: http.MethodGet, path: "/store/backup"})
+		return f.save(ctx, s, cmd, call{method: http.MethodGet, path: "/store/backup", accept: bytesType})
 	})
 }
 

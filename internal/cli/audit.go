@@ -19,6 +19,9 @@ import (
 	"github.com/caddy-rr/caddy-rr/internal/audit"
 )
 
+// linesType is the type of a log with one entry a line.
+const linesType = "application/x-ndjson"
+
 // auditFlags choose what of the audit log is shown, and how.
 type auditFlags struct {
 	client, since, until, actor, resource, id string
@@ -148,7 +151,7 @@ func auditColumns(c clock) []column {
 
 // auditLines copies the log, one entry a line.
 func (s *session) auditLines(ctx context.Context, f *auditFlags, query url.Values, w io.Writer) error {
-	res, err := s.api.open(ctx, call{method: http.MethodGet, path: f.path(), query: query, accept: "application/x-ndjson"})
+	res, err := s.api.open(ctx, call{method: http.MethodGet, path: f.path(), query: query, accept: linesType})
 	if err != nil {
 		return err
 	}
@@ -186,7 +189,7 @@ func (s *session) verifyAudit(ctx context.Context, cmd *cobra.Command, f *auditF
 func (s *session) openLog(ctx context.Context, cmd *cobra.Command, file string) (io.ReadCloser, error) {
 	switch file {
 	case "":
-		res, err := s.api.open(ctx, call{method: http.MethodGet, path: "/audit", accept: "application/x-ndjson"})
+		res, err := s.api.open(ctx, call{method: http.MethodGet, path: "/audit", accept: linesType})
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -126,11 +127,18 @@ func (c *client) once(ctx context.Context, call call) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if res.StatusCode/100 != 2 {
-		defer res.Body.Close()
-		return nil, readProblem(res, call)
+	if res.StatusCode/100 == 2 && isOfType(res, cmp.Or(call.accept, "application/json")) {
+		return res, nil
 	}
-	return res, nil
+	defer res.Body.Close()
+	return nil, readProblem(res, call)
+}
+
+// isOfType reports whether an answer is what the API would answer, and not a page of
+// something else that answers to everything.
+func isOfType(res *http.Response, want string) bool {
+	media, _, err := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	return err == nil && media == want
 }
 
 // harmless reports whether making the call twice does no more than making it once.

@@ -28,6 +28,7 @@ func (b *breaking) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	if b.times.Add(-1) >= 0 {
 		panic(http.ErrAbortHandler)
 	}
+	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusCreated)
 	_, _ = io.WriteString(w, b.body)
 }
@@ -78,6 +79,7 @@ func TestSlowAPI(t *testing.T) {
 	stop := make(chan struct{})
 	t.Cleanup(func() { close(stop) })
 	x, address := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
 		w.(http.Flusher).Flush() // the beginning comes, the rest does not
 		select {
 		case <-stop:
@@ -94,6 +96,7 @@ func TestSlowAPI(t *testing.T) {
 // stays.
 func TestBrokenOff(t *testing.T) {
 	x, address := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", bytesType)
 		_, _ = io.WriteString(w, "half of it")
 		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)

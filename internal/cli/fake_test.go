@@ -69,11 +69,16 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if len(f.replies) > 0 {
 		reply := f.replies[0]
 		f.replies = f.replies[1:]
-		w.Header().Set("Content-Type", "application/json")
+		if accept := r.Header.Get("Accept"); accept == bytesType || accept == linesType {
+			w.Header().Set("Content-Type", accept)
+		} else if !strings.HasPrefix(reply.body, "<") {
+			w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		}
 		w.WriteHeader(reply.status)
 		_, _ = io.WriteString(w, reply.body)
 		return
 	}
+	w.Header().Set("Content-Type", "application/json")
 	f.serve(w, r, path, body)
 }
 
@@ -88,7 +93,7 @@ func describeRequest(r *http.Request, body []byte) string {
 		if name == "Idempotency-Key" && len(value) == 26 {
 			value = "(made)"
 		}
-		if value != "" && !(name == "Accept" && strings.HasPrefix(value, "application/json")) {
+		if value != "" && name != "Accept" || value == linesType {
 			line += " | " + name + ": " + value
 		}
 	}

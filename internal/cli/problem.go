@@ -41,7 +41,7 @@ type problem struct {
 func readProblem(res *http.Response, call call) error {
 	p := &problem{Status: res.StatusCode, call: call}
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	if err != nil || json.Unmarshal(body, p) != nil {
+	if err != nil || res.StatusCode/100 == 2 || json.Unmarshal(body, p) != nil {
 		*p = problem{Status: res.StatusCode, call: call} // a page of a proxy in between, not ours
 	}
 	return p
@@ -83,7 +83,7 @@ func (p *problem) headline() string {
 func (p *problem) hint() string {
 	fromAPI := p.Title != "" || p.Detail != ""
 	switch {
-	case p.Status == http.StatusNotFound && !fromAPI:
+	case p.Status/100 == 2, p.Status == http.StatusNotFound && !fromAPI:
 		return "what answers there has no management API: is the rr app configured, and --url or --address right?"
 	case p.Status/100 == 3:
 		return "the address is answered with a redirect, which is not followed: say the final one with --url"

@@ -252,7 +252,13 @@ func (c *Caddy) Admin(method, path, body string) Answer {
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{
+	return c.AdminRequest(req)
+}
+
+// AdminRequest sends a request to the admin endpoint, whatever its host is.
+func (c *Caddy) AdminRequest(req *http.Request) Answer {
+	c.t.Helper()
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", c.socket)

@@ -134,10 +134,11 @@ func (b *backend) transact(batch []*request) ([]result, error) {
 	results := make([]result, len(batch))
 	var changes []store.Change
 	written := false
-	before := b.history.Revision()
+	number := 0
 	err := guard(b.path, func() error {
 		return b.current.db.Update(func(tx *bbolt.Tx) (err error) {
-			revision := before
+			number = tx.ID()
+			revision := b.history.Revision()
 			for i, r := range batch {
 				if results[i].err = b.judge(tx, r.writes); results[i].err != nil {
 					continue
@@ -159,7 +160,7 @@ func (b *backend) transact(batch []*request) ([]result, error) {
 		})
 	})
 	if err != nil && !errors.Is(err, errNothing) {
-		b.examine(err, before)
+		b.examine(err, number)
 		return nil, explain(b.path, err)
 	}
 	if b.touched != nil {
@@ -222,21 +223,21 @@ func apply(tx *bbolt.Tx, writes []store.Write, revision uint64, changes []store.
 	return changes, nil
 }
 
-// examine looks at the store after a transaction has failed. If the file cannot be
-// trusted any more then nothing more is written: it is damaged, or the failure came so
-// late that what was refused can be seen, and may or may not be on the disk.
-func (b *backend) examine(failure error, before uint64) {
-	var now uint64
+// examine looks at the store after the transaction with a number has failed. If the file
+// cannot be trusted any more then nothing more is written: it is damaged, or the failure
+// came so late that what was refused can be seen, and may or may not be on the disk.
+func (b *backend) examine(failure error, number int) {
+	last := 0
 	err := guard(b.path, func() error {
-		return b.current.db.View(func(tx *bbolt.Tx) (err error) {
-			now, err = readRevision(tx.Bucket(ownBucket))
-			return err
+		return b.current.db.View(func(tx *bbolt.Tx) error {
+			last = tx.ID()
+			return nil
 		})
 	})
 	switch {
 	case errors.As(failure, new(*damage)):
 		err = failure
-	case err == nil && now != before:
+	case err == nil && number > 0 && last >= number:
 		err = fmt.Errorf("%w: %s: the disk failed in the middle of a change (%w): nothing is written until a restart; check the disk",
 			store.ErrUnavailable, b.path, failure)
 	}

@@ -111,9 +111,10 @@ func TestEndedWhileWaiting(t *testing.T) {
 func TestFailureInTheMiddle(t *testing.T) {
 	b := must(t, filepath.Join(t.TempDir(), "rr.db"))
 	write(t, b, put("b", "k", 1, "v"))
-	b.examine(syscall.ENOSPC, 1) // what was refused is not to be seen
+	next := transactions(t, b) + 1
+	b.examine(syscall.ENOSPC, next) // what was refused is not to be seen
 	write(t, b, put("b", "k", 2, "w"))
-	b.examine(syscall.EIO, 1) // it is: the store has revision 2
+	b.examine(syscall.EIO, next) // it is
 	_, err := b.Apply(context.Background(), put("b", "k", 3, "x"))
 	if !errors.Is(err, store.ErrUnavailable) || !errors.Is(err, syscall.EIO) {
 		t.Errorf("Apply: %v", err)

@@ -123,8 +123,10 @@ var sabotages = map[string]struct {
 	}},
 	"watches what it does not know": {"a revision that is not known", func(b store.Backend, s *spoilt) {
 		s.watch = func(ctx context.Context, after uint64) iter.Seq2[store.Change, error] {
-			now, _ := b.Revision(ctx)
-			return b.Watch(ctx, min(after, now))
+			if now, _ := b.Revision(ctx); after > now && ctx.Err() == nil {
+				return func(func(store.Change, error) bool) {}
+			}
+			return b.Watch(ctx, after)
 		}
 	}},
 	"shares its bytes": {"bytes belong to who has them", func(b store.Backend, s *spoilt) {
