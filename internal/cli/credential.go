@@ -33,6 +33,7 @@ var credentialOptions = []option{
 	{flag: "claim", member: "credentialSecret.claims", form: pairs, usage: "jwt: a claim of the tokens that are made, name=value, or name:=value for JSON; repeated"},
 	{flag: "grant", member: "credentialSecret.grant", usage: "oauth2: the grant, as in client_credentials"},
 	{flag: "token-url", member: "credentialSecret.tokenUrl", usage: "oauth2: the token endpoint"},
+	{flag: "authorization-url", member: "credentialSecret.authorizationUrl", usage: "oauth2: the authorization endpoint, for authorization_code"},
 	{flag: "client-id", member: "credentialSecret.clientId", usage: "oauth2, introspect: the client_id"},
 	{flag: "scope", member: "credentialSecret.scopes", form: texts, usage: "oauth2, jwtVerify, introspect: the scopes; repeated"},
 }

@@ -69,9 +69,12 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if len(f.replies) > 0 {
 		reply := f.replies[0]
 		f.replies = f.replies[1:]
-		if accept := r.Header.Get("Accept"); accept == bytesType || accept == linesType {
+		switch accept := r.Header.Get("Accept"); {
+		case strings.HasPrefix(reply.body, "<"):
+			w.Header().Set("Content-Type", "text/html")
+		case accept == bytesType || accept == linesType:
 			w.Header().Set("Content-Type", accept)
-		} else if !strings.HasPrefix(reply.body, "<") {
+		default:
 			w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		}
 		w.WriteHeader(reply.status)
