@@ -6,6 +6,7 @@
 
 CADDY_VERSION = v2.11.9
 FUZZTIME      = 20s
+SCALE         = 1000000
 BENCHFLAGS    =
 
 # What xcaddy passes to `go build`; this is its own default.
@@ -17,10 +18,10 @@ RR_REQUIRE_EXTERNAL ?= 1
 export RR_REQUIRE_EXTERNAL
 
 .DEFAULT_GOAL := help
-.PHONY: help run test deps bench lint fuzz build tools caddy clean
+.PHONY: help run test deps bench bench-scale lint fuzz build tools caddy clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
 
 run: caddy ## start the quickstart example: the gateway in front of a vendor's mock server
 	sh examples/quickstart/run.sh
@@ -34,6 +35,9 @@ deps: ## install what the tests need outside Go
 bench: caddy ## CPU per request against the same Caddy's bare reverse_proxy (BENCHFLAGS=-help)
 	go build -buildvcs=false -o bin/bench ./internal/bench
 	bin/bench $(BENCHFLAGS)
+
+bench-scale: ## what a store of SCALE credentials costs: start, memory, changes, requests
+	RR_SCALE=$(SCALE) go test -count=1 -timeout 60m -run '^TestScale$$' -v . | grep -v '^{'
 
 lint: tools ## gofmt, go vet and staticcheck, in every module
 	sh .ci/lint.sh

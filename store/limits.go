@@ -56,16 +56,16 @@ func (w *Write) check() error {
 func (w *Write) Renews() bool { return w.Value != nil && w.Version == w.Expect }
 
 // Judge compares what a write expects with the version that its record has, 0 if there is
-// none. The error is ErrConflict or ErrNotFound and says which record; it is nil if the
-// write can be made.
+// none. The error is ErrConflict or ErrNotFound, nil if the write can be made. It does not
+// say the key, which may be one that only its owner should know, such as a consent's.
 func (w *Write) Judge(has uint64) error {
 	switch {
 	case w.Expect == Any:
 		return nil
 	case w.Value == nil && has == 0:
-		return fmt.Errorf("%s %q: %w", w.Bucket, w.Key, ErrNotFound)
+		return fmt.Errorf("%s: %w", w.Bucket, ErrNotFound)
 	case w.Expect != has:
-		return fmt.Errorf("%s %q: %w", w.Bucket, w.Key, ErrConflict)
+		return fmt.Errorf("%s: %w", w.Bucket, ErrConflict)
 	}
 	return nil
 }

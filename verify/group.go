@@ -24,13 +24,18 @@ type group struct {
 // index finds opaque credentials by digest. The look-up is no timing oracle: what is
 // compared is the SHA-256 of the caller's text, which nobody can steer towards a known
 // one byte by byte.
-type index map[digest]*indexed
+type index map[digest]indexed
 
-// indexed is an accepted opaque credential and where it may ride.
+// indexed is an accepted opaque credential and where it may ride. It holds what a look-up
+// needs: with very many credentials each pointer costs more than the comparison.
 type indexed struct {
-	entry  *accepted
-	opaque *opaque
-	places []place
+	entry   *accepted
+	expires time.Time // the verifier's own end
+	places  []place   // shared by all that ride in the same places
+}
+
+func (x *indexed) expired(now time.Time) bool {
+	return x.entry.expired(now) || !x.expires.IsZero() && !now.Before(x.expires)
 }
 
 type place struct {
@@ -41,7 +46,7 @@ type place struct {
 // holds reports whether some verifier would still recognise the caller.
 func (gr *group) holds(e exchange.Evidence, now time.Time) bool {
 	if x, ok := (*gr.index.Load())[e.Print]; ok {
-		return !x.entry.expired(now) && !x.opaque.expired()
+		return !x.expired(now)
 	}
 	return slices.ContainsFunc(gr.others, func(a *accepted) bool {
 		if s, ok := a.verifier.(Standing); ok {
@@ -90,21 +95,25 @@ func (gr *group) finish(where string) error {
 // reindex builds the index anew from what the secrets are now.
 func (gr *group) reindex(where string) error {
 	ix := make(index, len(gr.entries))
+	var places []place // of the one before
 	for _, a := range gr.entries {
 		v, ok := a.verifier.(opaqueVerifier)
 		if !ok {
 			continue
 		}
 		o := v.opaqueParts()
-		places := make([]place, len(o.carriers))
+		next := make([]place, len(o.carriers))
 		for i, id := range gr.slots.add(o.carriers) {
-			places[i] = place{id, o.carriers[i].Prefix}
+			next[i] = place{id, o.carriers[i].Prefix}
+		}
+		if !slices.Equal(places, next) {
+			places = next
 		}
 		for _, d := range o.digests() {
 			if old, twice := ix[d]; twice && old.entry != a {
 				return fmt.Errorf("%s: %s and %s accept the same secret; who is calling could not be told", where, old.entry.label, a.label)
 			}
-			ix[d] = &indexed{a, o, places}
+			ix[d] = indexed{a, o.expires, places}
 		}
 	}
 	gr.index.Store(&ix)
@@ -183,14 +192,14 @@ func (gr *group) lookUp(present []found, now time.Time) (caller, error) {
 				continue
 			}
 			d := digestOf(text)
-			x := ix[d]
-			if x == nil || !slices.Contains(x.places, place{f.slot, prefix}) {
+			x, known := ix[d]
+			if !known || !slices.Contains(x.places, place{f.slot, prefix}) {
 				continue
 			}
-			if x.entry.expired(now) || x.opaque.expired() {
+			if x.expired(now) {
 				return caller{}, fmt.Errorf("%w: %s: %w", ErrRejected, x.entry.label, errExpired)
 			}
-			return caller{x.entry, Identity{Expires: x.opaque.expires}, d}, nil
+			return caller{x.entry, Identity{Expires: x.expires}, d}, nil
 		}
 	}
 	return caller{}, ErrRejected

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-rr/caddy-rr/internal/audit"
 	"github.com/caddy-rr/caddy-rr/internal/catalog"
+	"github.com/caddy-rr/caddy-rr/internal/exchange"
 	"github.com/caddy-rr/caddy-rr/store"
 )
 
@@ -31,7 +32,7 @@ type Catalogue interface {
 	// Change has f change records, all of them or none. f may run more than once.
 	Change(ctx context.Context, who audit.Actor, f func(Tx) error) error
 
-	Check(ctx context.Context, client, proxy string, r *http.Request) (catalog.Report, error)
+	Check(ctx context.Context, client, proxy string, r *http.Request) (exchange.Report, error)
 	BeginConsent(ctx context.Context, client, id, redirectURI string) (string, error)
 	EndConsent(ctx context.Context, query url.Values) (client, id string, err error)
 	Audit(ctx context.Context, after uint64) iter.Seq2[audit.Entry, error]

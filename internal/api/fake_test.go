@@ -188,17 +188,17 @@ func (f *fake) Block(_ context.Context, client, id string) (*store.Block, error)
 func (f *fake) LastUsed(_, id string) time.Time { return f.lastUse[id] }
 func (f *fake) Store() *store.Store             { return f.store }
 
-func (f *fake) Check(_ context.Context, client, id string, r *http.Request) (catalog.Report, error) {
+func (f *fake) Check(_ context.Context, client, id string, r *http.Request) (exchange.Report, error) {
 	if f.panics {
 		panic("a value with CANARY-panic in it")
 	}
 	if _, err := lookUp[store.Proxy](f, store.Proxies, client, id); err != nil {
-		return catalog.Report{}, err
+		return exchange.Report{}, err
 	}
 	if f.report != nil {
 		f.report(r)
 	}
-	return catalog.Report{Decision: exchange.CodeDenied, Status: 403, Credential: "agent", Steps: []exchange.Step{{Scope: "proxy", What: "rule", Result: "denies"}}}, nil
+	return exchange.Report{Decision: exchange.CodeDenied, Status: 403, Credential: "agent", Steps: []exchange.Step{{Scope: "proxy", What: "rule", Result: "denies"}}}, nil
 }
 
 func (f *fake) BeginConsent(_ context.Context, _, id, redirect string) (string, error) {

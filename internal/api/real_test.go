@@ -69,7 +69,7 @@ const realTarget = `{"targetName":%q,"targetBaseURL":"http://127.0.0.1:9"}`
 func TestSeed(t *testing.T) {
 	k := newReal(t)
 	key, _ := k.make("default", "credentials", `{"credentialType":"target","credentialAuthType":"key","credentialName":"clearbit-enrichment","credentialRegion":"us-east-1","credentialSecret":{"key":"sk_clearbit_xxxxxxxxxxxxxx"}}`)
-	verifier, _ := k.make("default", "credentials", `{"credentialType":"proxy","credentialAuthType":"jwtVerify","credentialName":"auth0","credentialRegion":"us-east-1","credentialSecret":{"jwksUri":"https://tenant.eu.auth0.com/.well-known/jwks.json","audience":"a","issuer":"https://tenant.eu.auth0.com/"}}`)
+	verifier, _ := k.make("default", "credentials", `{"credentialType":"proxy","credentialAuthType":"jwtVerify","credentialName":"auth0","credentialRegion":"us-east-1","credentialSecret":{"jwksUri":"https://tenant.invalid/.well-known/jwks.json","audience":"a","issuer":"https://tenant.invalid/"}}`)
 	target, _ := k.make("default", "targets", `{"targetName":"stripe","targetBaseURL":"http://127.0.0.1:9","targetRegion":"us-east-1"}`)
 	proxy, made := k.make("default", "proxies", fmt.Sprintf(`{"proxyName":"stripe-payment-api","proxyRegion":"us-east-1","proxyProxyCredentialId":%q,"proxyTargetId":%q,"proxyTargetCredentialId":%q,"proxyDefaultRuleEffect":"deny"}`, verifier, target, key))
 	if made.text("message") != "Success" || made.text("proxies.0.proxyDefaultRuleEffect") != "deny" || made.get("proxies.0.proxyActive") != true {

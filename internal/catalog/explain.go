@@ -14,28 +14,14 @@ import (
 	"github.com/caddy-rr/caddy-rr/verify"
 )
 
-// Report explains what would happen to a request.
-type Report struct {
-	// Decision is the code that RR-Proxy-Code would have.
-	Decision string `json:"decision"`
-	// Status is the refusal's status, 0 if the request would be forwarded.
-	Status int `json:"status,omitempty"`
-	// Credential that recognised the caller.
-	Credential string `json:"credential,omitempty"`
-	// Upstream is where the request would go.
-	Upstream string `json:"upstream,omitempty"`
-	// Steps in order.
-	Steps []exchange.Step `json:"steps"`
-}
-
 // Explain tells what two gates would do to a request.
-func Explain(v *verify.Gate, x *inject.Gate, r *http.Request) Report {
+func Explain(v *verify.Gate, x *inject.Gate, r *http.Request) exchange.Report {
 	repl := caddy.NewReplacer()
 	r = caddyhttp.PrepareRequest(r, repl, nil, &caddyhttp.Server{})
 	e, _ := exchange.Begin(r.Context())
 	repl.Map(e.Placeholder)
 	steps, ref := v.Explain(r, e)
-	report := Report{Decision: exchange.CodeGranted, Credential: e.Credential, Steps: steps}
+	report := exchange.Report{Decision: exchange.CodeGranted, Credential: e.Credential, Steps: steps}
 	if ref == nil {
 		var more []exchange.Step
 		more, ref = x.Explain(e)
@@ -50,13 +36,13 @@ func Explain(v *verify.Gate, x *inject.Gate, r *http.Request) Report {
 }
 
 // Check explains what would happen to a request to a proxy. Nothing is sent to the upstream.
-func (c *Catalog) Check(ctx context.Context, client, text string, r *http.Request) (Report, error) {
+func (c *Catalog) Check(ctx context.Context, client, text string, r *http.Request) (exchange.Report, error) {
 	v, x, err := c.gatesOf(client, text)
 	if err != nil {
-		return Report{}, err
+		return exchange.Report{}, err
 	}
 	if x == nil {
-		return Report{Decision: exchange.CodeIncomplete, Status: http.StatusServiceUnavailable,
+		return exchange.Report{Decision: exchange.CodeIncomplete, Status: http.StatusServiceUnavailable,
 			Steps: []exchange.Step{{Scope: "proxy", What: text, Result: "lacks its target or its target credential"}}}, nil
 	}
 	return Explain(v, x, r.WithContext(ctx)), nil

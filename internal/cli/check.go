@@ -20,23 +20,9 @@ import (
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
 )
 
-// Report explains what would happen to a request.
-type Report struct {
-	// Decision is the code that RR-Proxy-Code would have.
-	Decision string `json:"decision"`
-	// Status is the refusal's status, 0 if the request would be forwarded.
-	Status int `json:"status,omitempty"`
-	// Credential that recognised the caller.
-	Credential string `json:"credential,omitempty"`
-	// Upstream is where the request would go.
-	Upstream string `json:"upstream,omitempty"`
-	// Steps in order.
-	Steps []exchange.Step `json:"steps"`
-}
-
 // Checker is the rr app, as far as `rr check` needs it.
 type Checker interface {
-	Check(proxy string, r *http.Request) (Report, error)
+	Check(proxy string, r *http.Request) (exchange.Report, error)
 }
 
 type checkFlags struct {
@@ -159,42 +145,42 @@ func (f *checkFlags) credential(stdin io.Reader) (string, error) {
 }
 
 // ask provisions the rr app alone and has it explain.
-func (f *checkFlags) ask(r *http.Request) (Report, error) {
+func (f *checkFlags) ask(r *http.Request) (exchange.Report, error) {
 	raw, _, _, err := caddycmd.LoadConfig(f.config, f.adapter)
 	if err != nil {
-		return Report{}, err
+		return exchange.Report{}, err
 	}
 	if len(raw) == 0 {
-		return Report{}, errors.New("there is no Caddyfile in this directory; say which configuration with --config")
+		return exchange.Report{}, errors.New("there is no Caddyfile in this directory; say which configuration with --config")
 	}
 	var cfg struct {
 		Apps map[string]json.RawMessage `json:"apps"`
 	}
 	if err := json.Unmarshal(raw, &cfg); err != nil {
-		return Report{}, err
+		return exchange.Report{}, err
 	}
 	if cfg.Apps["rr"] == nil {
-		return Report{}, errors.New("the configuration has no rr app: its Caddyfile has no global option `rr { … }`")
+		return exchange.Report{}, errors.New("the configuration has no rr app: its Caddyfile has no global option `rr { … }`")
 	}
 	ctx, err := caddy.ProvisionContext(&caddy.Config{
 		Admin:   &caddy.AdminConfig{Disabled: true},
 		AppsRaw: caddy.ModuleMap{"rr": cfg.Apps["rr"]},
 	})
 	if err != nil {
-		return Report{}, err
+		return exchange.Report{}, err
 	}
 	app, err := ctx.App("rr")
 	if err != nil {
-		return Report{}, err
+		return exchange.Report{}, err
 	}
 	checker, ok := app.(Checker)
 	if !ok {
-		return Report{}, fmt.Errorf("the app rr is a %T, which cannot explain", app)
+		return exchange.Report{}, fmt.Errorf("the app rr is a %T, which cannot explain", app)
 	}
 	return checker.Check(f.proxy, r)
 }
 
-func (f *checkFlags) print(w io.Writer, report Report) error {
+func (f *checkFlags) print(w io.Writer, report exchange.Report) error {
 	if f.json {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")

@@ -80,7 +80,7 @@ func (c *client) do(ctx context.Context, call call) (*answer, error) {
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, answerLimit+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading the answer of %s: %w", c.place, err)
+		return nil, c.explain(err, call)
 	}
 	if len(body) > answerLimit {
 		return nil, fmt.Errorf("the answer of %s has more than %d bytes", c.place, answerLimit)
@@ -97,7 +97,7 @@ func (c *client) open(ctx context.Context, call call) (*http.Response, error) {
 			return res, c.explain(err, call)
 		}
 		if err := c.pause(ctx, pauses[attempt]); err != nil {
-			return nil, err
+			return nil, c.explain(err, call)
 		}
 	}
 }
@@ -169,6 +169,9 @@ func (c *client) explain(err error, call call) error {
 	}
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err // without the address, which place says better
+	}
+	if late := net.Error(nil); errors.As(err, &late) && late.Timeout() && !isUnreachable(err) {
+		err = errors.New("it takes longer than --timeout says")
 	}
 	if isUnreachable(err) {
 		return fmt.Errorf("%s cannot be reached: %w\n%s", c.place, err, c.hint)

@@ -17,6 +17,20 @@ type Step struct {
 	Result string `json:"result"`
 }
 
+// Report explains what would happen to a request.
+type Report struct {
+	// Decision is the code that RR-Proxy-Code would have.
+	Decision string `json:"decision"`
+	// Status is the refusal's status, 0 if the request would be forwarded.
+	Status int `json:"status,omitempty"`
+	// Credential that recognised the caller.
+	Credential string `json:"credential,omitempty"`
+	// Upstream is where the request would go.
+	Upstream string `json:"upstream,omitempty"`
+	// Steps in order.
+	Steps []Step `json:"steps"`
+}
+
 // ExplainScope tells what each rule of a scope says of a request and what the scope
 // decides; the refusal is nil if it allows.
 func ExplainScope(set *rule.Set, in *rule.Input, scope string) ([]Step, *Refusal) {
@@ -52,6 +66,9 @@ func describe(r rule.Rule) string {
 	}
 	words = append(words, r.Paths...)
 	if r.PathRegexp != "" {
+		if r.PathAbsent {
+			words = append(words, "absent")
+		}
 		words = append(words, "path_regexp", r.PathRegexp)
 	}
 	for _, part := range []struct {
@@ -62,7 +79,7 @@ func describe(r rule.Rule) string {
 			if c.Absent {
 				words = append(words, "absent")
 			}
-			words = append(words, part.name, c.Name)
+			words = append(words, part.name, c.Name+c.NamePattern)
 			if c.Pattern != "" {
 				words = append(words, c.Pattern)
 			}

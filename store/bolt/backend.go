@@ -55,7 +55,9 @@ func newBackend(path string, h *handle, revision uint64, log *zap.Logger) *backe
 	if !b.readOnly {
 		sweep(path)
 		b.writer.Go(b.write)
-		b.tidying.Go(func() { b.compactIfWorthwhile(h) })
+		if h.mostlyFree() {
+			b.tidying.Go(b.tidy)
+		}
 	}
 	return b
 }
@@ -104,16 +106,21 @@ func bucketOf(tx *bbolt.Tx, name string) *bbolt.Bucket {
 	return tx.Bucket([]byte(bucketPrefix + name))
 }
 
+// version is that of what is stored.
+func (b *backend) version(stored []byte) (uint64, error) {
+	if len(stored) < versionSize {
+		return 0, &damage{b.path, "a value has no version"}
+	}
+	return binary.BigEndian.Uint64(stored), nil
+}
+
 // decode splits what is stored; the value is a copy.
 func (b *backend) decode(key, stored []byte) (store.Entry, error) {
-	if len(stored) < versionSize {
-		return store.Entry{}, &damage{b.path, fmt.Sprintf("the value of %q has no version", key)}
+	version, err := b.version(stored)
+	if err != nil {
+		return store.Entry{}, err
 	}
-	return store.Entry{
-		Key:     string(key),
-		Version: binary.BigEndian.Uint64(stored),
-		Value:   append([]byte{}, stored[versionSize:]...),
-	}, nil
+	return store.Entry{Key: string(key), Version: version, Value: append([]byte{}, stored[versionSize:]...)}, nil
 }
 
 // Get implements store.Backend.
@@ -124,7 +131,7 @@ func (b *backend) Get(ctx context.Context, bucket, key string) (e store.Entry, e
 			stored = in.Get([]byte(key))
 		}
 		if stored == nil {
-			return fmt.Errorf("%s %q: %w", bucket, key, store.ErrNotFound)
+			return fmt.Errorf("%s: %w", bucket, store.ErrNotFound)
 		}
 		e, err = b.decode([]byte(key), stored)
 		return err

@@ -16,6 +16,7 @@ import (
 
 // TestBackup backs a store up while it is written and compacted, and opens the copies.
 func TestBackup(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	b := must(t, filepath.Join(folder, "rr.db"))
 	done := make(chan struct{})
@@ -109,6 +110,7 @@ func (s *slow) Write(p []byte) (int, error) {
 // TestSlowBackup has a backup's reader wait: nobody else does, also when the file grows and
 // is compacted.
 func TestSlowBackup(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "rr.db")
 	b := must(t, path)
 	write(t, b, put("b", "before", 1, "v"))
@@ -166,6 +168,15 @@ func TestBackupEnds(t *testing.T) {
 	if err := b.Backup(t.Context(), writer(func([]byte) (int, error) { return 0, failing })); !errors.Is(err, failing) {
 		t.Errorf("its reader is gone: %v", err)
 	}
+	func() {
+		defer func() {
+			if p := recover(); p != failing {
+				t.Errorf("its reader panics: %v", p)
+			}
+		}()
+		b.Backup(t.Context(), writer(func([]byte) (int, error) { panic(failing) }))
+	}()
+	write(t, b, put("b", "k", 1, "v"))
 	b.Close()
 	if err := b.Backup(t.Context(), new(bytes.Buffer)); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("after Close: %v", err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,13 +17,15 @@ import (
 // A file is compacted when it is opened if so much of it is free, and at least half.
 const worthwhile = 16 << 20
 
-// compactIfWorthwhile gives room back in the background, after a file was opened.
-func (b *backend) compactIfWorthwhile(h *handle) {
+// mostlyFree tells whether a file that was just opened is worth compacting.
+func (h *handle) mostlyFree() bool {
 	size, err := h.size()
 	free := int64(h.db.Stats().FreePageN) * int64(h.db.Info().PageSize)
-	if err != nil || free < worthwhile || free < size/2 {
-		return
-	}
+	return err == nil && free >= worthwhile && free >= size/2
+}
+
+// tidy compacts of the backend's own accord.
+func (b *backend) tidy() {
 	before, after, err := b.Compact(b.ctx)
 	switch {
 	case err == nil:
@@ -244,36 +245,4 @@ func (b *backend) swap(ctx context.Context, name string, fresh *handle) error {
 		b.log.Error("the store is not written any more", zap.Error(err))
 	}
 	return nil
-}
-
-// Backup implements store.Backuper. What is written while it runs is not in the copy.
-func (b *backend) Backup(ctx context.Context, w io.Writer) error {
-	out := &copyWriter{call: ctx, store: b.ctx, to: w}
-	return b.view(ctx, func(tx *bbolt.Tx) error {
-		if _, err := tx.WriteTo(out); out.err == nil {
-			return err
-		}
-		return out.err
-	})
-}
-
-// copyWriter ends with a call, or with the store. It keeps its error, of which bbolt
-// leaves no more than the text.
-type copyWriter struct {
-	call, store context.Context
-	to          io.Writer
-	err         error
-}
-
-func (c *copyWriter) Write(p []byte) (n int, err error) {
-	switch {
-	case c.store.Err() != nil:
-		err = errClosed
-	case c.call.Err() != nil:
-		err = c.call.Err()
-	default:
-		n, err = c.to.Write(p)
-	}
-	c.err = err
-	return n, err
 }

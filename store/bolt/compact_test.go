@@ -48,6 +48,7 @@ func stays(t *testing.T, b store.Backend) {
 }
 
 func TestCompact(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "rr.db")
 	b := must(t, path)
 	sparse(t, b)
@@ -69,6 +70,7 @@ func TestCompact(t *testing.T) {
 }
 
 func TestCompactByItself(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "rr.db")
 	core, logs := observer.New(zap.InfoLevel)
 	o := &Bolt{Path: path, log: zap.New(core)}
@@ -104,6 +106,7 @@ func TestCompactByItself(t *testing.T) {
 }
 
 func TestCompactEnds(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	b := must(t, filepath.Join(folder, "rr.db"))
 	sparse(t, b)
@@ -143,6 +146,7 @@ func TestCompactEnds(t *testing.T) {
 
 // TestCompactThatFails makes the last step fail: the store is as it was, and goes on.
 func TestCompactThatFails(t *testing.T) {
+	t.Parallel()
 	folder := filepath.Join(t.TempDir(), "rr")
 	path := filepath.Join(folder, "rr.db")
 	b := must(t, path)
@@ -175,6 +179,7 @@ func TestCompactThatFails(t *testing.T) {
 // TestCompactUnderLoad compares what is there after compactions, while many write, with
 // what they were told.
 func TestCompactUnderLoad(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "rr.db")
 	b := must(t, path)
 	sparse(t, b)

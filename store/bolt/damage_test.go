@@ -112,6 +112,7 @@ func TestDamagedFiles(t *testing.T) {
 // TestDamagedPages damages each page in turn. What is read is right or an error, and the
 // process lives.
 func TestDamagedPages(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "rr.db")
 	whole := filled(t, path)
 	noticed := 0
@@ -147,10 +148,11 @@ func TestDamagedPages(t *testing.T) {
 // TestRandomDamage changes bytes anywhere. Which is not always noticed here, but by the
 // sealing of records; the process has to live.
 func TestRandomDamage(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "rr.db")
 	whole := filled(t, path)
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 100 {
+	for range 40 {
 		content := bytes.Clone(whole)
 		for range 1 + random.IntN(20) {
 			content[random.IntN(len(content))] ^= 1 << random.IntN(8)

@@ -65,9 +65,10 @@ func writeForEver(path string) error {
 // TestKill kills a process that writes, again and again: what it said that was acknowledged
 // is there, no change is there in part, and the store opens.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	times, limit := 200, 50*time.Second
 	if testing.Short() {
-		times = 15
+		times = 16
 	}
 	var mu sync.Mutex
 	done, began := 0, time.Now()

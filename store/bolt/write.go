@@ -178,19 +178,19 @@ func (b *backend) transact(batch []*request) ([]result, error) {
 }
 
 // judge compares what writes expect with what is there.
-func (b *backend) judge(tx *bbolt.Tx, writes []store.Write) error {
+func (b *backend) judge(tx *bbolt.Tx, writes []store.Write) (err error) {
 	for _, w := range writes {
-		var version uint64
+		var stored []byte
 		if in := bucketOf(tx, w.Bucket); in != nil {
-			if stored := in.Get([]byte(w.Key)); stored != nil {
-				e, err := b.decode(nil, stored)
-				if err != nil {
-					return err
-				}
-				version = e.Version
+			stored = in.Get([]byte(w.Key))
+		}
+		var version uint64
+		if stored != nil {
+			if version, err = b.version(stored); err != nil {
+				return err
 			}
 		}
-		if err := w.Judge(version); err != nil {
+		if err = w.Judge(version); err != nil {
 			return err
 		}
 	}

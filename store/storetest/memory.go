@@ -125,7 +125,7 @@ func (m *Mem) Get(ctx context.Context, bucket, key string) (store.Entry, error) 
 	}
 	e, ok := m.buckets[bucket][key]
 	if !ok {
-		return store.Entry{}, fmt.Errorf("%s %q: %w", bucket, key, store.ErrNotFound)
+		return store.Entry{}, fmt.Errorf("%s: %w", bucket, store.ErrNotFound)
 	}
 	e.Value = slices.Clone(e.Value)
 	return e, nil
