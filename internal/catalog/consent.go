@@ -106,9 +106,8 @@ func (c *Catalog) EndConsent(ctx context.Context, query url.Values) (client, cre
 		if err != nil {
 			return err
 		}
-		if !now.Temporary {
-			tx.Note("consent", store.Credentials, now.ID, now.Client, now.Name)
-			return nil
+		if !now.Temporary { // a new version of it tells that somebody has consented again
+			return tx.Put("consent", now)
 		}
 		now.Temporary = false
 		return tx.Put("consent", now, "credentialTemporary")

@@ -94,14 +94,14 @@ func TestBackup(t *testing.T) {
 // slow is a reader of a backup that takes its time.
 type slow struct {
 	began chan struct{}
-	go_on chan struct{}
+	more  chan struct{}
 	bytes.Buffer
 }
 
 func (s *slow) Write(p []byte) (int, error) {
 	select {
 	case s.began <- struct{}{}:
-		<-s.go_on
+		<-s.more
 	default:
 	}
 	return s.Buffer.Write(p)
@@ -114,7 +114,7 @@ func TestSlowBackup(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rr.db")
 	b := must(t, path)
 	write(t, b, put("b", "before", 1, "v"))
-	s := &slow{began: make(chan struct{}), go_on: make(chan struct{})}
+	s := &slow{began: make(chan struct{}), more: make(chan struct{})}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := b.Backup(t.Context(), s); err != nil {
@@ -135,7 +135,7 @@ func TestSlowBackup(t *testing.T) {
 	if _, err := b.Get(t.Context(), "b", "before"); err != nil {
 		t.Error(err)
 	}
-	close(s.go_on)
+	close(s.more)
 	wg.Wait()
 	restored := filepath.Join(t.TempDir(), "rr.db")
 	if err := os.WriteFile(restored, s.Bytes(), 0o600); err != nil {
@@ -155,12 +155,12 @@ func TestSlowBackup(t *testing.T) {
 func TestBackupEnds(t *testing.T) {
 	b := must(t, filepath.Join(t.TempDir(), "rr.db"))
 	ctx, cancel := context.WithCancel(t.Context())
-	s := &slow{began: make(chan struct{}), go_on: make(chan struct{})}
+	s := &slow{began: make(chan struct{}), more: make(chan struct{})}
 	result := make(chan error)
 	go func() { result <- b.Backup(ctx, s) }()
 	<-s.began
 	cancel()
-	close(s.go_on)
+	close(s.more)
 	if err := <-result; !errors.Is(err, context.Canceled) {
 		t.Errorf("its call is over: %v", err)
 	}

@@ -63,7 +63,7 @@ func (b *backend) Compact(ctx context.Context) (before, after int64, err error) 
 	}
 	defer h.users.Done()
 	if before, err = h.size(); err == nil {
-		after, err = b.replace(ctx)
+		after, err = b.replace(ctx, before)
 	}
 	if err != nil && ctx.Err() != nil {
 		return 0, 0, b.ended(ctx)
@@ -88,7 +88,7 @@ func (h *handle) size() (int64, error) {
 }
 
 // replace writes the records to a new file and puts it in the place of the old one.
-func (b *backend) replace(ctx context.Context) (size int64, err error) {
+func (b *backend) replace(ctx context.Context, before int64) (after int64, err error) {
 	name, err := makeBesides(b.path)
 	if err != nil {
 		return 0, err
@@ -102,9 +102,11 @@ func (b *backend) replace(ctx context.Context) (size int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	fresh.db.AllocSize = int(min(max(before/32, growth), 16*growth))
 	b.follow(true)
 	defer b.follow(false)
 	if err = b.copyAll(ctx, fresh.db); err == nil {
+		fresh.db.AllocSize = growth
 		if err = b.swap(ctx, name, fresh); err == nil {
 			return fresh.size()
 		}

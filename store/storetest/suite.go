@@ -126,16 +126,6 @@ func (s *subject) list(bucket, after string) []store.Entry {
 	return all
 }
 
-// sequence checks that entries are in order and that each is there once.
-func (s *subject) sequence(entries []store.Entry) {
-	s.Helper()
-	for i := 1; i < len(entries); i++ {
-		if entries[i-1].Key >= entries[i].Key {
-			s.Fatalf("%q comes after %q", entries[i].Key, entries[i-1].Key)
-		}
-	}
-}
-
 // keys are the keys of entries.
 func keys(entries []store.Entry) []string {
 	var list []string
