@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap/exp/zapslog"
@@ -44,11 +45,11 @@ func (*adminAPI) Routes() []caddy.AdminRoute {
 
 // manage serves the management API: whoever reaches the admin endpoint may do everything.
 func manage(w http.ResponseWriter, r *http.Request) error {
-	active, err := caddy.ActiveContext().AppIfConfigured("rr")
-	app, ok := active.(*App)
-	if err != nil || !ok {
-		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("the configuration has no rr app: add the global option `rr { … }`")}
+	app, err := managed()
+	if err != nil {
+		return err
 	}
+	defer app.managing.end()
 	if err := app.openStore(); err != nil {
 		status := http.StatusServiceUnavailable
 		if errors.Is(err, errNoStore) {
@@ -59,6 +60,64 @@ func manage(w http.ResponseWriter, r *http.Request) error {
 	who := api.Principal{Actor: audit.Actor{Kind: "admin", Name: adminName(r), Address: r.RemoteAddr}, Role: api.Owner, All: true}
 	app.api().ServeHTTP(w, r.WithContext(api.WithPrincipal(r.Context(), who)))
 	return nil
+}
+
+// managed is the app of the configuration in force, which does not end before managing.end.
+func managed() (*App, error) {
+	for range 3 { // one that ends has been replaced already
+		active, err := caddy.ActiveContext().AppIfConfigured("rr")
+		app, ok := active.(*App)
+		if err != nil || !ok {
+			return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("the configuration has no rr app: add the global option `rr { … }`")}
+		}
+		if app.managing.begin() {
+			return app, nil
+		}
+	}
+	return nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("the configuration is ending")}
+}
+
+// managing counts the requests to the management API at the admin endpoint, so that their
+// configuration does not end under them: Caddy does not wait for that endpoint.
+type managing struct {
+	mu   sync.Mutex
+	n    int
+	idle chan struct{} // closed when the last request has ended; nil before finish
+}
+
+// begin is false when the configuration ends.
+func (m *managing) begin() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.idle != nil {
+		return false
+	}
+	m.n++
+	return true
+}
+
+func (m *managing) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.n--; m.n == 0 && m.idle != nil {
+		close(m.idle)
+	}
+}
+
+// finish lets no more requests begin and waits for those that have, but not for long ones.
+func (m *managing) finish(patience time.Duration) {
+	m.mu.Lock()
+	if m.idle == nil {
+		if m.idle = make(chan struct{}); m.n == 0 {
+			close(m.idle)
+		}
+	}
+	idle := m.idle
+	m.mu.Unlock()
+	select {
+	case <-idle:
+	case <-time.After(patience):
+	}
 }
 
 // adminName is who called the admin endpoint: the name in a client certificate of a remote

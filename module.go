@@ -84,7 +84,8 @@ type App struct {
 
 	catalog    *catalog.Catalog
 	api        func() http.Handler // for the admin endpoint
-	opener     store.Opener        // nil: no store
+	managing   managing
+	opener     store.Opener // nil: no store
 	keys       []store.Key
 	wantsStore bool // a handler serves records
 	storeMu    sync.Mutex
@@ -308,8 +309,16 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop implements caddy.App. Old requests may still be inside; Cleanup releases.
-func (a *App) Stop() error { return nil }
+// managingPatience is how long the end of a configuration waits for requests to the
+// management API, which take longer only when they copy the store or seal it anew.
+const managingPatience = 5 * time.Second
+
+// Stop implements caddy.App: requests to the management API end. Others may still be
+// inside; Cleanup releases.
+func (a *App) Stop() error {
+	a.managing.finish(managingPatience)
+	return nil
+}
 
 // Cleanup takes the app's gates out of force.
 func (a *App) Cleanup() error {

@@ -107,14 +107,14 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		h.routes.ServeHTTP(w, here)
 	case principalOf(r.Context()).Role == NoRole:
 		// what is here is nobody's business
-		problem(codeNoPrincipal, "no role of the management API has been given to the caller").write(w)
+		refuse(w, r, problem(codeNoPrincipal, "no role of the management API has been given to the caller"))
 	case allowed == nil:
-		problem(codeNotFound, "there is nothing at this path").write(w)
+		refuse(w, r, problem(codeNotFound, "there is nothing at this path"))
 	case r.Method == http.MethodOptions:
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		problem(codeMethod, "").with("Allow", strings.Join(allowed, ", ")).write(w)
+		refuse(w, r, problem(codeMethod, "").with("Allow", strings.Join(allowed, ", ")))
 	}
 }
 

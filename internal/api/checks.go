@@ -28,7 +28,7 @@ func (h *handler) around(op *operation, serve http.HandlerFunc) http.HandlerFunc
 			body, p = readBody(op, w, r)
 		}
 		if p != nil {
-			p.write(w)
+			refuse(w, r, p)
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
@@ -39,6 +39,15 @@ func (h *handler) around(op *operation, serve http.HandlerFunc) http.HandlerFunc
 		}
 		serve(w, r)
 	}
+}
+
+// refuse answers with a problem. Whoever waits for leave to send a body is not to send it
+// on this connection any more.
+func refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
+	if r.Header.Get("Expect") != "" {
+		w.Header().Set("Connection", "close")
+	}
+	p.write(w)
 }
 
 // received is the request that an operation serves.

@@ -44,7 +44,8 @@ type importIn struct{ Keyed }
 type importing struct {
 	*handler
 	replace bool
-	client  string // that everything goes to, or empty
+	client  string          // that everything goes to, or empty
+	owners  map[string]bool // clients that are here, or will be
 	puts    []func(Tx) error
 	taken   []User
 	out     Imported

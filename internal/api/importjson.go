@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ func (x *importing) records(ctx context.Context, members map[string]any) error {
 	if x.client, err = text(members, "client"); err != nil {
 		return err
 	}
-	x.out.IDs = map[string]string{}
+	x.out.IDs, x.owners = map[string]string{}, map[string]bool{}
 	for _, part := range []struct {
 		kind string
 		plan func(context.Context, map[string]any, []byte) error
@@ -60,15 +61,22 @@ func within(at string, err error) error {
 	return moved
 }
 
-// owner is the client that a record goes to.
-func (x *importing) owner(record map[string]any) string {
-	if x.client != "" {
-		return x.client
+// owner is the client that a record goes to, which has to be here, or imported with it.
+func (x *importing) owner(ctx context.Context, record map[string]any) (string, error) {
+	id, place := x.client, ""
+	if id == "" {
+		id, _ = record["clientId"].(string)
+		place = "/clientId"
 	}
-	if id, _ := record["clientId"].(string); id != "" {
-		return id
+	if id == "" || x.owners[id] {
+		return cmp.Or(id, store.DefaultClient), nil
 	}
-	return store.DefaultClient
+	_, err := x.catalogue.Client(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", wire.Faults{{Pointer: place, Detail: "there is no such client: import it too, or have all go to another one with client"}}
+	}
+	x.owners[id] = err == nil
+	return id, err
 }
 
 // identify gives a record its id: the one that it has, if that is a UUID.
@@ -109,6 +117,7 @@ func (x *importing) readClient(ctx context.Context, record map[string]any, body 
 	if id, _ := record["clientId"].(string); r.ID == "" {
 		r.ID = id
 	}
+	x.owners[r.ID] = true
 	return x.planClient(ctx, r)
 }
 
@@ -117,7 +126,9 @@ func (x *importing) readTarget(ctx context.Context, record map[string]any, body 
 	if err != nil {
 		return err
 	}
-	r.Client = x.owner(record)
+	if r.Client, err = x.owner(ctx, record); err != nil {
+		return err
+	}
 	r.ID, _ = x.identify(record, "targetId")
 	return x.planTarget(ctx, r)
 }
@@ -127,7 +138,9 @@ func (x *importing) readCredential(ctx context.Context, record map[string]any, b
 	if err != nil {
 		return err
 	}
-	r.Client = x.owner(record)
+	if r.Client, err = x.owner(ctx, record); err != nil {
+		return err
+	}
 	r.ID, _ = x.identify(record, "credentialId")
 	if made != nil && made.Key != "" {
 		x.out.Credentials = append(x.out.Credentials, wire.ShowCredential(r, time.Time{}, made))
@@ -140,7 +153,9 @@ func (x *importing) readProxy(ctx context.Context, record map[string]any, body [
 	if err != nil {
 		return err
 	}
-	r.Client = x.owner(record)
+	if r.Client, err = x.owner(ctx, record); err != nil {
+		return err
+	}
 	var old string
 	if r.ID, old = x.identify(record, "proxyId"); r.ID != old && r.Alias == "" && aliasForm.MatchString(old) {
 		r.Alias = old

@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -25,7 +26,7 @@ type kit struct {
 	handler http.Handler
 	log     *logBuffer
 	clock   *clock
-	answers *bytes.Buffer // all that was answered
+	answers *logBuffer    // all that was answered
 	who     api.Principal // who calls, unless the call says
 }
 
@@ -38,6 +39,13 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
+}
+
+// Reset forgets everything.
+func (l *logBuffer) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
 }
 
 func (l *logBuffer) String() string {
@@ -67,7 +75,7 @@ var root = api.Principal{Actor: audit.Actor{Kind: audit.Admin, Name: "admin.sock
 
 func newKit(t testing.TB, change ...func(*api.Options)) *kit {
 	t.Helper()
-	k := &kit{t: t, fake: newFake(t), log: new(logBuffer), clock: &clock{now: time.Date(2027, 1, 31, 12, 0, 0, 0, time.UTC)}, answers: new(bytes.Buffer), who: root}
+	k := &kit{t: t, fake: newFake(t), log: new(logBuffer), clock: &clock{now: time.Date(2027, 1, 31, 12, 0, 0, 0, time.UTC)}, answers: new(logBuffer), who: root}
 	o := api.Options{Prefix: "/rr", Now: k.clock.Now, Log: slog.New(slog.NewTextHandler(k.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "test"}
 	for _, f := range change {
 		f(&o)
@@ -112,10 +120,7 @@ func (k *kit) call(method, path, body string, options ...option) *answer {
 	w := httptest.NewRecorder()
 	k.handler.ServeHTTP(w, c.Request)
 	a := &answer{k.t, w.Result(), w.Body.Bytes()}
-	k.answers.Write(a.body)
-	for name, values := range a.Header {
-		k.answers.WriteString(name + ": " + strings.Join(values, ",") + "\n")
-	}
+	fmt.Fprintf(k.answers, "%s\n%v\n", a.body, a.Header)
 	documentOf(k.t).judge(k.t, c.Request, a)
 	return a
 }

@@ -189,7 +189,7 @@ func TestDocumentAddresses(t *testing.T) {
 		{"/manage", "https://gateway.example/manage", "https://gateway.example/manage https://gateway.example/manage/api"},
 	} {
 		h := api.New(newFake(t), api.Options{Prefix: c.prefix, BaseURL: c.base})
-		k := &kit{t: t, handler: h, answers: new(bytes.Buffer), who: root}
+		k := &kit{t: t, handler: h, answers: new(logBuffer), who: root}
 		a := k.get(c.prefix + "/openapi.json")
 		var doc struct{ Servers []struct{ URL string } }
 		if err := json.Unmarshal(a, &doc); err != nil || len(doc.Servers) != 2 {

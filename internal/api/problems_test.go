@@ -208,3 +208,20 @@ type Problem struct {
 
 func (p *Problem) Error() string  { return p.Said }
 func (p *Problem) GetStatus() int { return p.Status }
+
+// TestUnwantedBodies: who asks before sending a body that is refused is told to stop.
+func TestUnwantedBodies(t *testing.T) {
+	k := newKit(t)
+	expect := header("Expect", "100-continue")
+	for _, c := range []struct {
+		path string
+		who  option
+	}{{"/clients/acme/targets", nobody()}, {"/clients/nowhere/targets", as(root)}, {"/nothing", as(root)}} {
+		if a := k.call("POST", c.path, "{}", c.who, expect); a.Header.Get("Connection") != "close" {
+			t.Errorf("%s: %v", c.path, a.Header)
+		}
+	}
+	if a := k.call("POST", "/clients/acme/targets", fmt.Sprintf(targetBody, "a"), expect).want(http.StatusCreated); a.Header.Get("Connection") != "" {
+		t.Errorf("%v", a.Header)
+	}
+}

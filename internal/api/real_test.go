@@ -52,7 +52,7 @@ func newReal(t testing.TB) *kit {
 	if err := c.Open(t.Context(), records); err != nil {
 		t.Fatal(err)
 	}
-	k := &kit{t: t, log: new(logBuffer), answers: new(bytes.Buffer), who: root}
+	k := &kit{t: t, log: new(logBuffer), answers: new(logBuffer), who: root}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(k.log)

@@ -115,6 +115,13 @@ func (c *Catalog) Close() {
 	})
 }
 
+// over reports whether Close was called.
+func (c *Catalog) over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
 // open is the records, or ErrClosed.
 func (c *Catalog) open() (*Records, error) {
 	if r := c.records.Load(); r != nil {
@@ -151,6 +158,9 @@ func (c *Catalog) Change(ctx context.Context, who audit.Actor, f func(tx *Tx) er
 	looked := lookups{}
 	for {
 		err := r.change(ctx, c, who, looked, f)
+		if err != nil && c.over() { // nothing can be made ready any more, whatever was said
+			return ErrClosed
+		}
 		if !errors.Is(err, errLookUp) {
 			return err
 		}

@@ -27,6 +27,9 @@ func (tx *Tx) putProxy(action string, r *store.Proxy, fields []string) error {
 	if err := tx.routeFree(r, id); err != nil {
 		return err
 	}
+	if err := tx.identify(r.Rules); err != nil {
+		return err
+	}
 	p := &proxy{id: id, tenant: r.Client, name: r.Name, alias: r.Alias}
 	ps := &parts{missing: map[string]bool{}}
 	if err := tx.link(r, p, old, ps); err != nil {

@@ -53,6 +53,9 @@ func (tx *Tx) putCredential(action string, r *store.Credential, fields []string)
 	if err := tx.nameFree(store.Credentials, r.Client, r.Name, id); err != nil {
 		return err
 	}
+	if err := tx.identify(r.Rules); err != nil {
+		return err
+	}
 	r.Previous = slices.DeleteFunc(r.Previous, func(p store.Previous) bool { return !tx.now.Before(p.Until) })
 	if err := tx.catalog.checkCredential(r, tx.looked); err != nil {
 		return err
@@ -139,6 +142,9 @@ func (tx *Tx) putTarget(action string, r *store.Target, fields []string) error {
 		return store.ErrConflict
 	}
 	if err := tx.nameFree(store.Targets, r.Client, r.Name, id); err != nil {
+		return err
+	}
+	if err := tx.identify(r.Rules); err != nil {
 		return err
 	}
 	if err := tx.catalog.checkTarget(r, tx.looked); err != nil {
@@ -280,5 +286,20 @@ func (tx *Tx) deleteBlock(r *store.Block) error {
 	}
 	tx.draft.dropBlock(old)
 	tx.write("delete", store.Blocked, &r.Head, r.TokenID+r.Subject+r.Issuer, nil, nil)
+	return nil
+}
+
+// identify gives rules that are new an id.
+func (tx *Tx) identify(rules []store.Rule) error {
+	for i := range rules {
+		if rules[i].ID != "" {
+			continue
+		}
+		id, err := newID()
+		if err != nil {
+			return err
+		}
+		rules[i].ID, rules[i].CreatedAt = id.String(), tx.now
+	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -189,7 +190,12 @@ func (tx *Tx) write(action, bucket string, h *store.Head, name string, value any
 	if value == nil {
 		put.Version = 0
 	}
-	tx.puts = append(tx.puts, put)
+	if i := slices.IndexFunc(tx.puts, func(p store.Put) bool { return p.Bucket == bucket && p.Key == key }); i >= 0 {
+		put.Expect = tx.puts[i].Expect // it is changed twice, and written once
+		tx.puts[i] = put
+	} else {
+		tx.puts = append(tx.puts, put)
+	}
 	tx.own[bucket+key] = value
 	tx.entries = append(tx.entries, audit.Entry{
 		Time: tx.now, Actor: tx.who, Action: action, Resource: bucket, ID: h.ID, Client: h.Client, Name: name, Fields: fields,

@@ -12,14 +12,15 @@ import (
 
 // CredentialRequest is a body that makes or changes a credential.
 type CredentialRequest struct {
-	Name      string    `json:"credentialName,omitempty" doc:"Its name, unique among the client's; required to make one" maxLength:"128" example:"clearbit-enrichment"`
-	Type      string    `json:"credentialType,omitempty" enum:"proxy,target" doc:"Who uses it: callers (proxy), or the gateway towards an upstream (target); required to make one"`
-	AuthType  string    `json:"credentialAuthType,omitempty" maxLength:"64" doc:"Its kind; required to make one" example:"key"`
-	Region    string    `json:"credentialRegion,omitempty" maxLength:"64" doc:"A label; credentials, target and proxy that belong together have the same, or none" example:"us-east-1"`
-	Secret    Object    `json:"credentialSecret,omitempty" doc:"The secret and the kind's options. Secrets are never shown again; what is not said stays as it is, null takes it away" example:"{\"key\":\"sk_clearbit_xxxxxxxxxxxxxx\"}"`
-	Effect    string    `json:"credentialDefaultRuleEffect,omitempty" enum:"allow,deny" doc:"What holds when none of its rules matches. Default: deny if it has an allow rule, else allow"`
-	Hosts     Texts     `json:"credentialHosts,omitempty" maxItems:"100" doc:"Of target credentials: where it may be sent. Default: the hosts of the targets it is used with" example:"[\"api.stripe.com\"]"`
-	ExpiresAt time.Time `json:"credentialExpiresAt,omitzero" doc:"Of proxy credentials: when it stops being accepted (RFC 3339). Default: never"`
+	Name      string        `json:"credentialName,omitempty" doc:"Its name, unique among the client's; required to make one" maxLength:"128" example:"clearbit-enrichment"`
+	Type      string        `json:"credentialType,omitempty" enum:"proxy,target" doc:"Who uses it: callers (proxy), or the gateway towards an upstream (target); required to make one"`
+	AuthType  string        `json:"credentialAuthType,omitempty" maxLength:"64" doc:"Its kind; required to make one" example:"key"`
+	Region    string        `json:"credentialRegion,omitempty" maxLength:"64" doc:"A label; credentials, target and proxy that belong together have the same, or none" example:"us-east-1"`
+	Secret    Object        `json:"credentialSecret,omitempty" doc:"The secret and the kind's options. Secrets are never shown again; what is not said stays as it is, null takes it away" example:"{\"key\":\"sk_clearbit_xxxxxxxxxxxxxx\"}"`
+	Effect    string        `json:"credentialDefaultRuleEffect,omitempty" enum:"allow,deny" doc:"What holds when none of its rules matches. Default: deny if it has an allow rule, else allow"`
+	Hosts     Texts         `json:"credentialHosts,omitempty" maxItems:"100" doc:"Of target credentials: where it may be sent. Default: the hosts of the targets it is used with" example:"[\"api.stripe.com\"]"`
+	ExpiresAt time.Time     `json:"credentialExpiresAt,omitzero" doc:"Of proxy credentials: when it stops being accepted (RFC 3339). Default: never"`
+	Rules     []RuleRequest `json:"credentialRules,omitempty" maxItems:"1000" rr:"rules" doc:"Its rules, in any of their shapes, in the place of those it has; a rule with the ruleId of one that is there stays that rule"`
 }
 
 // Credential is a credential as it is shown.
@@ -38,6 +39,7 @@ type Credential struct {
 	RotatedAt     *time.Time     `json:"credentialRotatedAt,omitempty" readOnly:"true" doc:"When its secret was last rotated"`
 	PreviousUntil *time.Time     `json:"credentialPreviousUntil,omitempty" readOnly:"true" doc:"Until when a secret from before a rotation is accepted, too"`
 	LastUsedAt    *time.Time     `json:"credentialLastUsedAt,omitempty" readOnly:"true" doc:"When it was last used, about"`
+	Rules         []Rule         `json:"credentialRules,omitempty" doc:"Its rules"`
 	CreatedAt     time.Time      `json:"credentialCreatedAt,omitzero" readOnly:"true"`
 	UpdatedAt     time.Time      `json:"credentialUpdatedAt,omitzero" readOnly:"true"`
 	Warnings      []string       `json:"warnings,omitempty" readOnly:"true" doc:"What was taken, but should be better"`
@@ -68,6 +70,10 @@ func DecodeCredential(body []byte, old *store.Credential) (*store.Credential, *G
 		made = r.secretOf(m, k, c, old)
 	}
 	r.oneSided(m, c)
+	if k != nil && old != nil {
+		r.keepHosts(m, k, c, old)
+	}
+	r.rules(m, "credentialRules", &c.Rules)
 	if err := r.err(); err != nil {
 		return nil, nil, err
 	}
@@ -170,6 +176,28 @@ func (r *reader) oneSided(m *members, c *store.Credential) {
 	}
 }
 
+// keepHosts refuses to let a stored secret go to more hosts than before: whoever may change a
+// credential need not know what is in it.
+func (r *reader) keepHosts(m *members, k *kind, c, old *store.Credential) {
+	wider := len(old.Hosts) > 0 && (len(c.Hosts) == 0 || slices.ContainsFunc(c.Hosts, func(h string) bool { return !slices.Contains(old.Hosts, h) }))
+	if !wider || old.Side != store.TargetSide {
+		return
+	}
+	var stored map[string]any
+	_ = json.Unmarshal(old.Spec, &stored)
+	said, _ := m.values["credentialSecret"].(map[string]any)
+	given := map[*field]bool{}
+	for name, v := range said {
+		given[k.schema().find(name, v)] = v != nil
+	}
+	for _, f := range k.schema().fields {
+		if !f.open && stored[f.key] != nil && !given[f] {
+			r.fault(m.place("credentialHosts", "credentialHosts"), "what is stored and not said here would go to other hosts: say all secrets again to change them")
+			return
+		}
+	}
+}
+
 // ShowCredential is a credential as the API shows it. made is what its decoder made, to be
 // shown once; nil otherwise.
 func ShowCredential(c *store.Credential, lastUsed time.Time, made *Generated) Credential {
@@ -178,7 +206,7 @@ func ShowCredential(c *store.Credential, lastUsed time.Time, made *Generated) Cr
 		Secret: showSpec(kindOf(c.Side, c.AuthType), c.Spec), Effect: c.Default, Hosts: slices.Clone(c.Hosts),
 		ExpiresAt: shownTimes(c.ExpiresAt), Temporary: c.Temporary, RotatedAt: shownTimes(c.RotatedAt),
 		LastUsedAt: shownTimes(lastUsed), CreatedAt: shownTime(c.CreatedAt), UpdatedAt: shownTime(c.UpdatedAt),
-		Warnings: made.warnings(),
+		Warnings: made.warnings(), Rules: showRules(c.Rules, &c.Head),
 	}
 	var until time.Time
 	for _, p := range c.Previous {

@@ -18,6 +18,7 @@ type members struct {
 	places map[string]string // pointers
 	bad    map[string]bool   // those that were refused
 	at     string            // the pointer of the object
+	object map[string]any    // as it is
 }
 
 // given tells whether the object has a member of that key, null included, whatever is
@@ -34,7 +35,7 @@ func (m *members) place(key, name string) string {
 
 // decode reads an object. ignore are names that mean nothing here.
 func (s *schema) decode(r *reader, object map[string]any, at string, ignore ...string) *members {
-	m := &members{values: map[string]any{}, places: map[string]string{}, bad: map[string]bool{}, at: at}
+	m := &members{values: map[string]any{}, places: map[string]string{}, bad: map[string]bool{}, at: at, object: object}
 	for _, member := range sortedKeys(object) {
 		value := object[member]
 		f := s.find(member, value)

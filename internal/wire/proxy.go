@@ -9,17 +9,18 @@ import (
 
 // ProxyRequest is a body that makes or changes a proxy.
 type ProxyRequest struct {
-	Name               string `json:"proxyName,omitempty" maxLength:"128" doc:"Its name, unique among the client's; required to make one" example:"stripe-payment-api"`
-	Region             string `json:"proxyRegion,omitempty" maxLength:"64" doc:"A label, fixed when the proxy is made" example:"us-east-1"`
-	CredentialID       string `json:"proxyProxyCredentialId,omitempty" maxLength:"128" doc:"What callers prove themselves with: a proxy credential's id or name. One of this and the list is required to make one" example:"0199d3a0-5f1e-7c5a-9d1b-3f5c8e2a7b61"`
-	CredentialIDs      Texts  `json:"proxyProxyCredentialIds,omitempty" maxItems:"1000" doc:"Several of them; beside proxyProxyCredentialId, that is the first"`
-	TargetID           string `json:"proxyTargetId,omitempty" maxLength:"128" doc:"The target's id or name; required to make one"`
-	TargetCredentialID string `json:"proxyTargetCredentialId,omitempty" maxLength:"128" doc:"The target credential's id or name; required to make one"`
-	Active             bool   `json:"proxyActive,omitempty" doc:"Whether it serves requests. Default: true" example:"true"`
-	Effect             string `json:"proxyDefaultRuleEffect,omitempty" enum:"allow,deny" doc:"What holds when none of its rules matches. Default: deny if it has an allow rule, else allow"`
-	Alias              string `json:"proxyAlias,omitempty" maxLength:"128" doc:"Another name for its URL, unique among all: letters, digits and -._~, not like an id" example:"payment-gateway"`
-	EncodedSlash       string `json:"proxyEncodedSlash,omitempty" alias:"encodedSlash" enum:"keep" doc:"keep lets %2F through inside path segments. Default: such paths are refused"`
-	MaxBody            int64  `json:"proxyMaxBody,omitempty" alias:"maxBody" maximum:"67108864" doc:"The largest body, in bytes, that body rules look into. Default: 1 MiB"`
+	Name               string        `json:"proxyName,omitempty" maxLength:"128" doc:"Its name, unique among the client's; required to make one" example:"stripe-payment-api"`
+	Region             string        `json:"proxyRegion,omitempty" maxLength:"64" doc:"A label, fixed when the proxy is made" example:"us-east-1"`
+	CredentialID       string        `json:"proxyProxyCredentialId,omitempty" maxLength:"128" doc:"What callers prove themselves with: a proxy credential's id or name. One of this and the list is required to make one" example:"0199d3a0-5f1e-7c5a-9d1b-3f5c8e2a7b61"`
+	CredentialIDs      Texts         `json:"proxyProxyCredentialIds,omitempty" maxItems:"1000" doc:"Several of them; beside proxyProxyCredentialId, that is the first"`
+	TargetID           string        `json:"proxyTargetId,omitempty" maxLength:"128" doc:"The target's id or name; required to make one"`
+	TargetCredentialID string        `json:"proxyTargetCredentialId,omitempty" maxLength:"128" doc:"The target credential's id or name; required to make one"`
+	Active             bool          `json:"proxyActive,omitempty" doc:"Whether it serves requests. Default: true" example:"true"`
+	Effect             string        `json:"proxyDefaultRuleEffect,omitempty" enum:"allow,deny" doc:"What holds when none of its rules matches. Default: deny if it has an allow rule, else allow"`
+	Alias              string        `json:"proxyAlias,omitempty" maxLength:"128" doc:"Another name for its URL, unique among all: letters, digits and -._~, not like an id" example:"payment-gateway"`
+	EncodedSlash       string        `json:"proxyEncodedSlash,omitempty" alias:"encodedSlash" enum:"keep" doc:"keep lets %2F through inside path segments. Default: such paths are refused"`
+	MaxBody            int64         `json:"proxyMaxBody,omitempty" alias:"maxBody" maximum:"67108864" doc:"The largest body, in bytes, that body rules look into. Default: 1 MiB"`
+	Rules              []RuleRequest `json:"proxyRules,omitempty" maxItems:"1000" rr:"rules" doc:"Its rules, in any of their shapes, in the place of those it has; a rule with the ruleId of one that is there stays that rule"`
 }
 
 // Proxy is a proxy as it is shown.
@@ -37,6 +38,7 @@ type Proxy struct {
 	Alias              string    `json:"proxyAlias,omitempty" example:"payment-gateway"`
 	EncodedSlash       string    `json:"proxyEncodedSlash,omitempty"`
 	MaxBody            int64     `json:"proxyMaxBody,omitempty"`
+	Rules              []Rule    `json:"proxyRules,omitempty" doc:"Its rules"`
 	CreatedAt          time.Time `json:"proxyCreatedAt,omitzero" readOnly:"true"`
 	UpdatedAt          time.Time `json:"proxyUpdatedAt,omitzero" readOnly:"true"`
 }
@@ -77,6 +79,7 @@ func DecodeProxy(body []byte, old *store.Proxy) (*store.Proxy, error) {
 	}
 	m.text("proxyEncodedSlash", &p.EncodedSlash)
 	m.number("proxyMaxBody", &p.MaxBody)
+	r.rules(m, "proxyRules", &p.Rules)
 	if err := r.err(); err != nil {
 		return nil, err
 	}
@@ -133,7 +136,7 @@ func ShowProxy(p *store.Proxy) Proxy {
 	shown := Proxy{
 		Ids: idsOf(&p.Head), ID: p.ID, Name: p.Name, Region: p.Region, CredentialIDs: slices.Clone(p.CredentialIDs),
 		TargetID: p.TargetID, TargetCredentialID: p.TargetCredentialID, Active: !p.Inactive, Effect: p.Default, Alias: p.Alias,
-		EncodedSlash: p.EncodedSlash, MaxBody: p.MaxBody, CreatedAt: shownTime(p.CreatedAt), UpdatedAt: shownTime(p.UpdatedAt),
+		EncodedSlash: p.EncodedSlash, MaxBody: p.MaxBody, Rules: showRules(p.Rules, &p.Head), CreatedAt: shownTime(p.CreatedAt), UpdatedAt: shownTime(p.UpdatedAt),
 	}
 	if shown.CredentialIDs == nil {
 		shown.CredentialIDs = []string{}

@@ -17,7 +17,8 @@ import (
 //
 //	key      the name in the record; default: the JSON name in snake_case
 //	alias    other names that are taken, besides key; name:object only for objects
-//	rr       "open": it may be shown. Without it a value is never shown again
+//	rr       "open": it may be shown. Without it a value is never shown again. "rules": it is
+//	         a list of rules
 //	alt      group=numbers: values of one group that have no number in common exclude each
 //	         other
 //	address  "true": secrets are sent there
@@ -109,6 +110,9 @@ func (s *schema) add(t reflect.Type, snakes bool) {
 		if f.Anonymous {
 			s.add(f.Type, snakes)
 			continue
+		}
+		if f.Tag.Get("rr") == "rules" {
+			continue // rules are read in all their shapes
 		}
 		made := fieldOf(f)
 		if !snakes {

@@ -10,12 +10,13 @@ import (
 
 // TargetRequest is a body that makes or changes a target.
 type TargetRequest struct {
-	Name         string `json:"targetName,omitempty" maxLength:"128" doc:"Its name, unique among the client's; required to make one" example:"stripe"`
-	BaseURL      string `json:"targetBaseURL,omitempty" maxLength:"2048" doc:"Where it is: https, http or h2c (HTTP/2 without TLS), a host, maybe a path; required to make one" example:"https://api.stripe.com"`
-	TestPath     string `json:"targetTestPath,omitempty" maxLength:"2048" doc:"A path that answers to a simple GET" example:"/health"`
-	Region       string `json:"targetRegion,omitempty" maxLength:"64" doc:"A label, fixed when the target is made" example:"us-east-1"`
-	InsecureHTTP bool   `json:"targetInsecureHTTP,omitempty" doc:"Allow plain http to public addresses, so that the credential crosses the Internet unprotected"`
-	Effect       string `json:"targetDefaultRuleEffect,omitempty" enum:"allow,deny" doc:"What holds when none of its rules matches. Default: deny if it has an allow rule, else allow"`
+	Name         string        `json:"targetName,omitempty" maxLength:"128" doc:"Its name, unique among the client's; required to make one" example:"stripe"`
+	BaseURL      string        `json:"targetBaseURL,omitempty" maxLength:"2048" doc:"Where it is: https, http or h2c (HTTP/2 without TLS), a host, maybe a path; required to make one" example:"https://api.stripe.com"`
+	TestPath     string        `json:"targetTestPath,omitempty" maxLength:"2048" doc:"A path that answers to a simple GET" example:"/health"`
+	Region       string        `json:"targetRegion,omitempty" maxLength:"64" doc:"A label, fixed when the target is made" example:"us-east-1"`
+	InsecureHTTP bool          `json:"targetInsecureHTTP,omitempty" doc:"Allow plain http to public addresses, so that the credential crosses the Internet unprotected"`
+	Effect       string        `json:"targetDefaultRuleEffect,omitempty" enum:"allow,deny" doc:"What holds when none of its rules matches. Default: deny if it has an allow rule, else allow"`
+	Rules        []RuleRequest `json:"targetRules,omitempty" maxItems:"1000" rr:"rules" doc:"Its rules, in any of their shapes, in the place of those it has; a rule with the ruleId of one that is there stays that rule"`
 }
 
 // Target is a target as it is shown.
@@ -28,6 +29,7 @@ type Target struct {
 	Region       string    `json:"targetRegion,omitempty" example:"us-east-1"`
 	InsecureHTTP bool      `json:"targetInsecureHTTP,omitempty"`
 	Effect       string    `json:"targetDefaultRuleEffect,omitempty" enum:"allow,deny"`
+	Rules        []Rule    `json:"targetRules,omitempty" doc:"Its rules"`
 	CreatedAt    time.Time `json:"targetCreatedAt,omitzero" readOnly:"true"`
 	UpdatedAt    time.Time `json:"targetUpdatedAt,omitzero" readOnly:"true"`
 }
@@ -62,6 +64,7 @@ func DecodeTarget(body []byte, old *store.Target) (*store.Target, error) {
 	if t.TestPath != "" && !isPath(t.TestPath) {
 		r.fault(m.place("targetTestPath", "targetTestPath"), "it has to be a path such as /health?deep=1, that begins with a slash")
 	}
+	r.rules(m, "targetRules", &t.Rules)
 	if err := r.err(); err != nil {
 		return nil, err
 	}
@@ -101,6 +104,6 @@ func (r *reader) baseURL(s, at string) {
 func ShowTarget(t *store.Target) Target {
 	return Target{
 		Ids: idsOf(&t.Head), ID: t.ID, Name: t.Name, BaseURL: t.URL, TestPath: t.TestPath, Region: t.Region,
-		InsecureHTTP: t.InsecureHTTP, Effect: t.Default, CreatedAt: shownTime(t.CreatedAt), UpdatedAt: shownTime(t.UpdatedAt),
+		InsecureHTTP: t.InsecureHTTP, Effect: t.Default, Rules: showRules(t.Rules, &t.Head), CreatedAt: shownTime(t.CreatedAt), UpdatedAt: shownTime(t.UpdatedAt),
 	}
 }

@@ -30,7 +30,7 @@ func TestDocumentIsValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := model.Model.Paths.PathItems.Len(); n < 30 {
+	if n := model.Model.Paths.PathItems.Len(); n < 25 {
 		t.Errorf("%d paths", n)
 	}
 	v, errs := validator.NewValidator(d)
@@ -41,7 +41,7 @@ func TestDocumentIsValid(t *testing.T) {
 		for _, f := range faults {
 			t.Errorf("%s: %s", f.Message, f.Reason)
 			for _, at := range f.SchemaValidationErrors {
-				t.Errorf("  %s: %s", at.Location, at.Reason)
+				t.Errorf("  %s", at.Reason)
 			}
 		}
 	}
