@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddy-rr/caddy-rr/internal/rrtest"
 )
@@ -153,6 +154,17 @@ func (d *daemon) load() rrtest.Answer {
 	return a
 }
 
+// persistent sends again what breaks off: Caddy has replaced the server just then.
+func persistent(send func() (rrtest.Answer, error)) (a rrtest.Answer, err error) {
+	for range 200 {
+		if a, err = send(); err == nil {
+			return a, nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return a, err
+}
+
 // TestKeysChangeWhileTheStoreIsUsed: the key that seals the store and the keys in it are
 // replaced while requests and changes go on.
 func TestKeysChangeWhileTheStoreIsUsed(t *testing.T) {
@@ -164,30 +176,24 @@ func TestKeysChangeWhileTheStoreIsUsed(t *testing.T) {
 	}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
+	defer wg.Wait()
+	end := sync.OnceFunc(func() { close(stop) })
+	defer end()
 	var calls, changes atomic.Int64
-	// what breaks off when Caddy replaces its servers is sent again
 	loop := func(count *atomic.Int64, send func(n int64) (rrtest.Answer, error)) {
 		wg.Go(func() {
-			for broken := 0; ; {
+			for {
 				select {
 				case <-stop:
 					return
 				default:
 				}
-				a, err := send(count.Load())
-				switch {
-				case err == nil && a.Status < 300:
-					count.Add(1)
-					broken = 0
-				case err == nil:
-					t.Errorf("%d %s", a.Status, a.Body)
+				a, err := persistent(func() (rrtest.Answer, error) { return send(count.Load()) })
+				if err != nil || a.Status >= 300 {
+					t.Errorf("%d %s %v", a.Status, a.Body, err)
 					return
-				default:
-					if broken++; broken > 100 {
-						t.Error(err)
-						return
-					}
 				}
+				count.Add(1)
 			}
 		})
 	}
@@ -204,7 +210,10 @@ func TestKeysChangeWhileTheStoreIsUsed(t *testing.T) {
 		t.Helper()
 		for range 3 {
 			var done struct{ Records int }
-			a := d.ask("POST", "/rr/store/rotate-key", "", 200)
+			a, err := persistent(func() (rrtest.Answer, error) { return d.call("POST", "/rr/store/rotate-key", "") })
+			if err != nil || a.Status != 200 {
+				t.Fatalf("rotation: %d %s %v", a.Status, a.Body, err)
+			}
 			if err := json.Unmarshal([]byte(a.Body), &done); err != nil || done.Records < 200 {
 				t.Errorf("rotation: %s", a.Body)
 			}
@@ -234,7 +243,7 @@ func TestKeysChangeWhileTheStoreIsUsed(t *testing.T) {
 		}
 		rotate()
 	}
-	close(stop)
+	end()
 	wg.Wait()
 	t.Logf("%d calls and %d changes", calls.Load(), changes.Load())
 	d.kill()

@@ -97,7 +97,7 @@ func TestLoadKeyFile(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.mode&0o077 != 0 && runtime.GOOS == "windows" {
-				t.Skip("modes say nothing here")
+				t.Skip("not here: file modes say nothing")
 			}
 			path := writeFile(t, c.text, c.mode)
 			_, err := store.LoadKeyFile(path)

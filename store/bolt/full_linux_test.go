@@ -50,7 +50,7 @@ func mountSmall(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder).CombinedOutput(); err != nil {
-		t.Skipf("no small disk can be mounted: %v: %s", err, out)
+		t.Skipf("not here: no small disk can be mounted: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("umount", "-l", folder).CombinedOutput(); err != nil {

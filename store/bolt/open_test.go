@@ -138,7 +138,7 @@ func TestLeftovers(t *testing.T) {
 
 func TestReadOnlyFile(t *testing.T) {
 	if os.Geteuid() == 0 {
-		t.Skip("root may write everything")
+		t.Skip("not here: root may write everything")
 	}
 	path := filepath.Join(t.TempDir(), "rr.db")
 	b := must(t, path)
