@@ -165,22 +165,12 @@ func persistent(send func() (rrtest.Answer, error)) (a rrtest.Answer, err error)
 	return a, err
 }
 
-// TestKeysChangeWhileTheStoreIsUsed: the key that seals the store and the keys in it are
-// replaced while requests and changes go on.
-func TestKeysChangeWhileTheStoreIsUsed(t *testing.T) {
-	u := rrtest.NewUpstream(t)
-	d := newDaemon(t, "store bolt\nencryption_key "+firstKey)
-	key := d.usual(u)
-	for i := range 200 { // which a rotation has to seal anew
-		d.made("credentials", fmt.Sprintf(`{"credentialType":"target","credentialAuthType":"bearer","credentialName":"more-%d","credentialSecret":{"token":"more-%d-0123456789abcdef"}}`, i, i))
-	}
+// busy has the usual proxy called, and it and the credentials more-0 to more-n changed,
+// until end. Each of that has to succeed.
+func busy(d *daemon, key string, n int, calls, changes *atomic.Int64) (end func()) {
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	defer wg.Wait()
-	end := sync.OnceFunc(func() { close(stop) })
-	defer end()
-	var calls, changes atomic.Int64
-	loop := func(count *atomic.Int64, send func(n int64) (rrtest.Answer, error)) {
+	loop := func(count *atomic.Int64, send func(i int64) (rrtest.Answer, error)) {
 		wg.Go(func() {
 			for {
 				select {
@@ -190,7 +180,7 @@ func TestKeysChangeWhileTheStoreIsUsed(t *testing.T) {
 				}
 				a, err := persistent(func() (rrtest.Answer, error) { return send(count.Load()) })
 				if err != nil || a.Status >= 300 {
-					t.Errorf("%d %s %v", a.Status, a.Body, err)
+					d.t.Errorf("%d %s %v", a.Status, a.Body, err)
 					return
 				}
 				count.Add(1)
@@ -198,14 +188,60 @@ func TestKeysChangeWhileTheStoreIsUsed(t *testing.T) {
 		})
 	}
 	for range 2 {
-		loop(&calls, func(int64) (rrtest.Answer, error) { return d.through("p", "/x", key) })
+		loop(calls, func(int64) (rrtest.Answer, error) { return d.through("p", "/x", key) })
+		loop(changes, func(i int64) (rrtest.Answer, error) {
+			return d.call("PUT", "proxies/p", fmt.Sprintf(`{"proxyMaxBody":%d}`, 1000+i%1000))
+		})
+		loop(changes, func(i int64) (rrtest.Answer, error) {
+			return d.call("PUT", fmt.Sprintf("credentials/more-%d", int(i)%n), fmt.Sprintf(`{"credentialSecret":{"token":"changed-%d-0123456789abcdef"}}`, i))
+		})
 	}
-	loop(&changes, func(n int64) (rrtest.Answer, error) {
-		return d.call("PUT", "proxies/p", fmt.Sprintf(`{"proxyMaxBody":%d}`, 1000+n%1000))
+	return sync.OnceFunc(func() {
+		close(stop)
+		wg.Wait()
 	})
-	loop(&changes, func(n int64) (rrtest.Answer, error) {
-		return d.call("PUT", fmt.Sprintf("credentials/more-%d", n%200), fmt.Sprintf(`{"credentialSecret":{"token":"changed-%d-0123456789abcdef"}}`, n))
-	})
+}
+
+// more makes target credentials more-0 to more-n.
+func (d *daemon) more(n int) {
+	d.t.Helper()
+	for i := range n {
+		d.made("credentials", fmt.Sprintf(`{"credentialType":"target","credentialAuthType":"bearer","credentialName":"more-%d","credentialSecret":{"token":"more-%d-0123456789abcdef"}}`, i, i))
+	}
+}
+
+// TestRecordsChangeWhileConfigurationsDo: no change is refused because its configuration ends.
+func TestRecordsChangeWhileConfigurationsDo(t *testing.T) {
+	u := rrtest.NewUpstream(t)
+	d := newDaemon(t, "store bolt")
+	key := d.usual(u)
+	d.more(10)
+	var calls, changes atomic.Int64
+	end := busy(d, key, 10, &calls, &changes)
+	defer end()
+	for range 25 {
+		if a := d.load(); a.Status != 200 {
+			t.Errorf("%d %s", a.Status, a.Body)
+		}
+		before := changes.Load()
+		rrtest.Eventually(t, "changes go on", func() bool { return changes.Load() > before+5 || t.Failed() })
+	}
+	end()
+	d.serves(u, key)
+	d.stop()
+	t.Logf("%d calls and %d changes", calls.Load(), changes.Load())
+}
+
+// TestKeysChangeWhileTheStoreIsUsed: the key that seals the store and the keys in it are
+// replaced while requests and changes go on.
+func TestKeysChangeWhileTheStoreIsUsed(t *testing.T) {
+	u := rrtest.NewUpstream(t)
+	d := newDaemon(t, "store bolt\nencryption_key "+firstKey)
+	key := d.usual(u)
+	d.more(200) // which a rotation has to seal anew
+	var calls, changes atomic.Int64
+	end := busy(d, key, 200, &calls, &changes)
+	defer end()
 	rotate := func() {
 		t.Helper()
 		for range 3 {
@@ -244,7 +280,6 @@ func TestKeysChangeWhileTheStoreIsUsed(t *testing.T) {
 		rotate()
 	}
 	end()
-	wg.Wait()
 	t.Logf("%d calls and %d changes", calls.Load(), changes.Load())
 	d.kill()
 	d.setStore("store bolt\nencryption_key " + firstKey + " " + secondKey)

@@ -47,7 +47,7 @@ func TestNoSecretIsShown(t *testing.T) {
 			fmt.Sprintf(`{"credentialSecret":{"unknown":%s}}`, s.secret),
 			fmt.Sprintf(`{"credentialSecret":[%s]}`, s.secret),
 			fmt.Sprintf(`{"credentialAuthType":"CANARY-type","credentialRegion":"CANARY region","credentialSecret":%s}`, s.secret),
-			fmt.Sprintf(`{"credentialExpiresAt":"CANARY-time","credentialHosts":["CANARY host"],"credentialType":"CANARY"}`),
+			`{"credentialExpiresAt":"CANARY-time","credentialHosts":["CANARY host"],"credentialType":"CANARY"}`,
 			`{"credentialSecret":"CANARY-text"}`,
 			`{"credentialSecret":{"key":["CANARY-list"]`,
 			s.secret,

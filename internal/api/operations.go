@@ -42,7 +42,6 @@ func (h *handler) operations() {
 }
 
 type (
-	// Client are the parameters of one client.
 	clientsIn struct {
 		Page
 		Name string `query:"name" maxLength:"512" doc:"Clients of this name"`

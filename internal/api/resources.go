@@ -56,69 +56,85 @@ type resources struct {
 
 func resourcesOf(c Catalogue) resources {
 	return resources{
-		clients: &resource[store.Client, wire.Client, Clients]{
-			plural: store.Clients, singular: "client",
-			get:  func(ctx context.Context, _, id string) (*store.Client, error) { return c.Client(ctx, id) },
-			list: clientsOf(c),
-			decode: func(body []byte, old *store.Client) (*store.Client, *wire.Generated, error) {
-				r, err := wire.DecodeClient(body, old)
-				return r, nil, err
-			},
-			show:     func(r *store.Client, _ *wire.Generated) wire.Client { return wire.ShowClient(r) },
-			envelope: func(list []wire.Client, cursor string) Clients { return Clients{list, cursor, success} },
-			head:     func(r *store.Client) *store.Head { return &r.Head },
-			ready:    func(*store.Client, string) {},
+		clients: clientResource(c), credentials: credentialResource(c), targets: targetResource(c), proxies: proxyResource(c), blocks: blockResource(c),
+	}
+}
+
+func clientResource(c Catalogue) *resource[store.Client, wire.Client, Clients] {
+	return &resource[store.Client, wire.Client, Clients]{
+		plural: store.Clients, singular: "client",
+		get:  func(ctx context.Context, _, id string) (*store.Client, error) { return c.Client(ctx, id) },
+		list: clientsOf(c),
+		decode: func(body []byte, old *store.Client) (*store.Client, *wire.Generated, error) {
+			r, err := wire.DecodeClient(body, old)
+			return r, nil, err
 		},
-		credentials: &resource[store.Credential, wire.Credential, Credentials]{
-			plural: store.Credentials, singular: "credential",
-			get: c.Credential, list: c.Credentials, decode: wire.DecodeCredential,
-			show: func(r *store.Credential, made *wire.Generated) wire.Credential {
-				return wire.ShowCredential(r, c.LastUsed(r.Client, r.ID), made)
-			},
-			envelope: func(list []wire.Credential, cursor string) Credentials { return Credentials{list, cursor, success} },
-			head:     func(r *store.Credential) *store.Head { return &r.Head },
-			secret:   func(r *store.Credential) (string, []byte) { return "credentialSecret", r.Spec },
-			ready:    func(r *store.Credential, client string) { r.Client = client },
+		show:     func(r *store.Client, _ *wire.Generated) wire.Client { return wire.ShowClient(r) },
+		envelope: func(list []wire.Client, cursor string) Clients { return Clients{list, cursor, success} },
+		head:     func(r *store.Client) *store.Head { return &r.Head },
+		ready:    func(*store.Client, string) {},
+	}
+}
+
+func credentialResource(c Catalogue) *resource[store.Credential, wire.Credential, Credentials] {
+	return &resource[store.Credential, wire.Credential, Credentials]{
+		plural: store.Credentials, singular: "credential",
+		get: c.Credential, list: c.Credentials, decode: wire.DecodeCredential,
+		show: func(r *store.Credential, made *wire.Generated) wire.Credential {
+			return wire.ShowCredential(r, c.LastUsed(r.Client, r.ID), made)
 		},
-		targets: &resource[store.Target, wire.Target, Targets]{
-			plural: store.Targets, singular: "target",
-			get: c.Target, list: c.Targets,
-			decode: func(body []byte, old *store.Target) (*store.Target, *wire.Generated, error) {
-				r, err := wire.DecodeTarget(body, old)
-				return r, nil, err
-			},
-			show:     func(r *store.Target, _ *wire.Generated) wire.Target { return wire.ShowTarget(r) },
-			envelope: func(list []wire.Target, cursor string) Targets { return Targets{list, cursor, success} },
-			head:     func(r *store.Target) *store.Head { return &r.Head },
-			ready:    func(r *store.Target, client string) { r.Client = client },
+		envelope: func(list []wire.Credential, cursor string) Credentials { return Credentials{list, cursor, success} },
+		head:     func(r *store.Credential) *store.Head { return &r.Head },
+		secret:   func(r *store.Credential) (string, []byte) { return "credentialSecret", r.Spec },
+		ready:    func(r *store.Credential, client string) { r.Client = client },
+	}
+}
+
+func targetResource(c Catalogue) *resource[store.Target, wire.Target, Targets] {
+	return &resource[store.Target, wire.Target, Targets]{
+		plural: store.Targets, singular: "target",
+		get: c.Target, list: c.Targets,
+		decode: func(body []byte, old *store.Target) (*store.Target, *wire.Generated, error) {
+			r, err := wire.DecodeTarget(body, old)
+			return r, nil, err
 		},
-		proxies: &resource[store.Proxy, wire.Proxy, Proxies]{
-			plural: store.Proxies, singular: "proxy",
-			get: c.Proxy, list: c.Proxies,
-			decode: func(body []byte, old *store.Proxy) (*store.Proxy, *wire.Generated, error) {
-				r, err := wire.DecodeProxy(body, old)
-				return r, nil, err
-			},
-			show:     func(r *store.Proxy, _ *wire.Generated) wire.Proxy { return wire.ShowProxy(r) },
-			envelope: func(list []wire.Proxy, cursor string) Proxies { return Proxies{list, cursor, success} },
-			head:     func(r *store.Proxy) *store.Head { return &r.Head },
-			ready: func(r *store.Proxy, client string) {
-				r.Client = client
-				r.CredentialIDs = slices.Clone(r.CredentialIDs) // names become ids in it
-			},
+		show:     func(r *store.Target, _ *wire.Generated) wire.Target { return wire.ShowTarget(r) },
+		envelope: func(list []wire.Target, cursor string) Targets { return Targets{list, cursor, success} },
+		head:     func(r *store.Target) *store.Head { return &r.Head },
+		ready:    func(r *store.Target, client string) { r.Client = client },
+	}
+}
+
+func proxyResource(c Catalogue) *resource[store.Proxy, wire.Proxy, Proxies] {
+	return &resource[store.Proxy, wire.Proxy, Proxies]{
+		plural: store.Proxies, singular: "proxy",
+		get: c.Proxy, list: c.Proxies,
+		decode: func(body []byte, old *store.Proxy) (*store.Proxy, *wire.Generated, error) {
+			r, err := wire.DecodeProxy(body, old)
+			return r, nil, err
 		},
-		blocks: &resource[store.Block, wire.Block, Blocklist]{
-			plural: store.Blocked, singular: "entry of the blocklist",
-			get: c.Block, list: c.Blocks,
-			decode: func(body []byte, old *store.Block) (*store.Block, *wire.Generated, error) {
-				r, err := wire.DecodeBlock(body, old)
-				return r, nil, err
-			},
-			show:     func(r *store.Block, _ *wire.Generated) wire.Block { return wire.ShowBlock(r) },
-			envelope: func(list []wire.Block, cursor string) Blocklist { return Blocklist{list, cursor, success} },
-			head:     func(r *store.Block) *store.Head { return &r.Head },
-			ready:    func(r *store.Block, client string) { r.Client = client },
+		show:     func(r *store.Proxy, _ *wire.Generated) wire.Proxy { return wire.ShowProxy(r) },
+		envelope: func(list []wire.Proxy, cursor string) Proxies { return Proxies{list, cursor, success} },
+		head:     func(r *store.Proxy) *store.Head { return &r.Head },
+		ready: func(r *store.Proxy, client string) {
+			r.Client = client
+			r.CredentialIDs = slices.Clone(r.CredentialIDs) // names become ids in it
 		},
+	}
+}
+
+func blockResource(c Catalogue) *resource[store.Block, wire.Block, Blocklist] {
+	return &resource[store.Block, wire.Block, Blocklist]{
+		plural: store.Blocked, singular: "entry of the blocklist",
+		get: c.Block, list: c.Blocks,
+		decode: func(body []byte, old *store.Block) (*store.Block, *wire.Generated, error) {
+			r, err := wire.DecodeBlock(body, old)
+			return r, nil, err
+		},
+		show:     func(r *store.Block, _ *wire.Generated) wire.Block { return wire.ShowBlock(r) },
+		envelope: func(list []wire.Block, cursor string) Blocklist { return Blocklist{list, cursor, success} },
+		head:     func(r *store.Block) *store.Head { return &r.Head },
+		ready:    func(r *store.Block, client string) { r.Client = client },
 	}
 }
 

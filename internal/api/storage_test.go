@@ -23,11 +23,15 @@ type saved struct {
 	*storetest.Mem
 	content []byte
 	err     error
+	panics  bool
 }
 
 func (s *saved) Backup(_ context.Context, w io.Writer) error {
 	if _, err := w.Write(s.content); err != nil {
 		return err
+	}
+	if s.panics {
+		panic("half way")
 	}
 	return s.err
 }
@@ -62,14 +66,10 @@ func TestBackup(t *testing.T) {
 	b.content, b.err = []byte("few bytes"), store.ErrUnavailable // early enough for a problem
 	k.call("GET", "/store/backup", "").problem(http.StatusServiceUnavailable, "store-unavailable")
 	b.content, b.err = bytes.Repeat([]byte("x"), 1<<20), errors.New("a bad sector") // too late
-	func() {
-		defer func() {
-			if p := recover(); p != http.ErrAbortHandler {
-				t.Errorf("the answer was not broken off: %v", p)
-			}
-		}()
-		k.call("GET", "/store/backup", "")
-	}()
+	k.brokenOff("/store/backup")
+	b.panics = true
+	k.brokenOff("/store/backup")
+	b.panics = false
 
 	b.content, b.err = []byte("sealed"), nil
 	for _, err := range []error{store.ErrFull, store.ErrReadOnly} { // it has to be saved all the more
@@ -81,6 +81,17 @@ func TestBackup(t *testing.T) {
 	}
 	k.fake.err = store.ErrUnavailable
 	k.call("GET", "/store/backup", "").problem(http.StatusServiceUnavailable, "store-unavailable")
+}
+
+// brokenOff expects an answer that ends without an end.
+func (k *kit) brokenOff(path string) {
+	k.t.Helper()
+	defer func() {
+		if p := recover(); p != http.ErrAbortHandler {
+			k.t.Errorf("the answer was not broken off: %v", p)
+		}
+	}()
+	k.call("GET", path, "")
 }
 
 func TestRotateKey(t *testing.T) {

@@ -14,17 +14,6 @@ import (
 	"github.com/caddy-rr/caddy-rr/store"
 )
 
-// viewed reports whether the view has something of a record.
-func viewed(bucket, key string) bool {
-	switch bucket {
-	case store.Meta:
-		return key == auditHeadKey
-	case store.Clients, store.Credentials, store.Targets, store.Proxies, store.Blocked:
-		return true
-	}
-	return false
-}
-
 // headed is what the view needs of any record, as it is sealed.
 type headed struct {
 	store.Head
@@ -63,18 +52,6 @@ func load(ctx context.Context, s *store.Store) (*view, error) {
 		return nil, err
 	}
 	return d.finish(), nil
-}
-
-// refreshHead reads where the audit log ends.
-func (d *draft) refreshHead(ctx context.Context, s *store.Store) error {
-	var head auditHead
-	version, err := s.Get(ctx, store.Meta, auditHeadKey, &head)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("the audit log's head: %w", err)
-	}
-	d.head = head
-	d.head.version = version
-	return nil
 }
 
 type opened struct {
@@ -147,32 +124,6 @@ func openOne(bucket string, item *store.Sealed) opened {
 	return o
 }
 
-// refresh takes over one record as it is in the store now.
-func (d *draft) refresh(ctx context.Context, s *store.Store, bucket, key string) error {
-	if bucket == store.Meta {
-		return d.refreshHead(ctx, s)
-	}
-	o := opened{key: key}
-	var into any = &o.record
-	if bucket == store.Blocked {
-		into = &o.record.blocked
-	}
-	version, err := s.Get(ctx, bucket, key, into)
-	if errors.Is(err, store.ErrNotFound) {
-		d.drop(bucket, key)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if bucket == store.Blocked {
-		o.record.Head = o.record.blocked.Head
-	}
-	o.record.Version = version
-	d.drop(bucket, key)
-	return d.put(bucket, &o.record)
-}
-
 // put takes over a record.
 func (d *draft) put(bucket string, r *headed) error {
 	if bucket == store.Clients {
@@ -214,111 +165,8 @@ func (d *draft) put(bucket string, r *headed) error {
 	return nil
 }
 
-// drop forgets a record. The name of one that was renamed elsewhere is found by its id.
-func (d *draft) drop(bucket, key string) {
-	if bucket == store.Clients {
-		if t, ok := d.tenants.get(key); ok && t.empty() && key != store.DefaultClient {
-			d.dropTenant(key)
-		} else if ok {
-			d.tenant(key).version = 0
-		}
-		return
-	}
-	id, ok := parseID(key)
-	if !ok {
-		return
-	}
-	switch bucket {
-	case store.Proxies:
-		if p, ok := d.proxies.get(id); ok {
-			d.dropProxy(p)
-		}
-		return
-	}
-	for _, client := range d.order {
-		t, _ := d.tenants.get(client)
-		switch bucket {
-		case store.Credentials:
-			if c, ok := t.credentials.get(id); ok {
-				d.dropCredential(c, "", nil)
-				d.unname(client, id)
-				return
-			}
-		case store.Targets:
-			if x, ok := t.targets.get(id); ok {
-				d.dropTarget(x, "")
-				d.unname(client, id)
-				return
-			}
-		case store.Blocked:
-			if b, ok := t.blocks.get(id); ok {
-				d.dropBlock(b)
-				return
-			}
-		}
-	}
-}
-
-// unname forgets whatever name an id has. It looks at all names of the client, which only
-// happens for what another process has changed.
-func (d *draft) unname(client string, id uuid.UUID) {
-	t := d.tenant(client)
-	if t.names.m == nil {
-		return
-	}
-	for it := t.names.m.Iterator(); !it.Done(); {
-		if k, v, _ := it.Next(); v == id {
-			t.names.remove(k)
-			return
-		}
-	}
-}
-
 func (t *tenant) empty() bool {
 	return t.credentials.len()+t.targets.len()+t.proxies.len()+t.blocks.len() == 0
-}
-
-// version is that of a record in the view, 0 if there is none.
-func (v *view) version(bucket, key string) uint64 {
-	if bucket == store.Meta {
-		return v.head.version
-	}
-	if bucket == store.Clients {
-		t, ok := v.tenants.get(key)
-		if !ok {
-			return 0
-		}
-		return t.version
-	}
-	id, ok := parseID(key)
-	if !ok {
-		return 0
-	}
-	if bucket == store.Proxies {
-		p, ok := v.proxies.get(id)
-		if !ok {
-			return 0
-		}
-		return p.version
-	}
-	for _, client := range v.order {
-		t, _ := v.tenants.get(client)
-		switch bucket {
-		case store.Credentials:
-			if c, ok := t.credentials.get(id); ok {
-				return c.version
-			}
-		case store.Targets:
-			if x, ok := t.targets.get(id); ok {
-				return x.version
-			}
-		case store.Blocked:
-			if b, ok := t.blocks.get(id); ok {
-				return b.version
-			}
-		}
-	}
-	return 0
 }
 
 // eager reports whether a proxy credential is worth compiling before the first request:
