@@ -64,7 +64,7 @@ func (r *Records) change(ctx context.Context, c *Catalog, who audit.Actor, looke
 				undo(tx.heads)
 			}
 		}()
-		tx = &Tx{ctx: ctx, catalog: c, records: r, who: who, now: r.now().UTC().Truncate(time.Millisecond), batch: b, draft: v.draft(), own: map[string]any{}, looked: looked}
+		tx = &Tx{ctx: ctx, catalog: c, records: r, who: who, now: r.now().UTC().Truncate(time.Millisecond), batch: b, draft: v.draft(), own: map[string]any{}, owners: map[string]string{}, looked: looked}
 		if err := f(tx); err != nil || tx.again || looked.open() {
 			if looked.open() { // whatever f made of it
 				err = errLookUp
@@ -167,9 +167,10 @@ func (r *Records) commit(b *batch, v *view) (again []*pending) {
 		head.version++
 		b.puts = append(b.puts, store.Put{Bucket: store.Meta, Key: auditHeadKey, Expect: v.head.version, Version: head.version, Value: head})
 	}
-	_, err := r.store.Apply(ctx, b.puts...)
+	revision, err := r.store.Apply(ctx, b.puts...)
 	r.note(err)
 	if err == nil {
+		r.own.add(revision)
 		d := v.draft()
 		d.head = head
 		r.publish(d.finish(), b.changed)
@@ -197,7 +198,7 @@ func (r *Records) catchUp(ctx context.Context, b *batch) error {
 				return err
 			}
 			if id, ok := parseID(p.Key); ok {
-				c.add(p.Bucket, id)
+				c.add(p.Bucket, "", id)
 			}
 		}
 	}
@@ -229,7 +230,7 @@ func (tx *Tx) join() {
 	for _, p := range tx.puts {
 		tx.batch.touched[p.Bucket+"\x00"+p.Key] = true
 		if id, ok := parseID(p.Key); ok {
-			tx.batch.changed.add(p.Bucket, id)
+			tx.batch.changed.add(p.Bucket, tx.owners[p.Key], id)
 		}
 	}
 	tx.batch.puts = append(tx.batch.puts, tx.puts...)

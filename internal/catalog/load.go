@@ -45,13 +45,11 @@ func load(ctx context.Context, s *store.Store) (*view, error) {
 			}
 		}
 	}
-	if err := d.loadUsed(ctx, s); err != nil {
-		return nil, err
-	}
 	if err := d.refreshHead(ctx, s); err != nil {
 		return nil, err
 	}
-	return d.finish(), nil
+	v := d.finish()
+	return v, v.loadUsed(ctx, s)
 }
 
 type opened struct {
@@ -191,7 +189,7 @@ func eager(c *credential, spec store.Secret) bool {
 	return true
 }
 
-func (d *draft) loadUsed(ctx context.Context, s *store.Store) error {
+func (v *view) loadUsed(ctx context.Context, s *store.Store) error {
 	used := map[uuid.UUID]int64{}
 	for item, err := range s.List(ctx, store.Used, "") {
 		if err != nil {
@@ -205,12 +203,15 @@ func (d *draft) loadUsed(ctx context.Context, s *store.Store) error {
 			used[id] = minute
 		}
 	}
-	for _, t := range d.owned {
-		for id, minute := range used {
-			if c, ok := t.credentials.get(id); ok {
-				c.used.Store(minute)
-			}
-		}
+	if len(used) == 0 {
+		return nil
+	}
+	for _, client := range v.order {
+		t, _ := v.tenants.get(client)
+		t.credentials.after(uuid.UUID{}, func(c *credential) bool {
+			c.used.Store(used[c.id])
+			return true
+		})
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ type Records struct {
 	now   func() time.Time
 	view  atomic.Pointer[view]
 	used  usedQueue
+	own   revisions
 
 	mu        sync.Mutex
 	queue     []*pending
@@ -84,22 +85,22 @@ func (r *Records) unsubscribe(c *Catalog) {
 
 // changed is what a change has touched.
 type changed struct {
-	credentials, targets, proxies map[uuid.UUID]bool
+	credentials, targets, proxies map[uuid.UUID]string // the client, empty if it is not known
 	blocks                        bool
 }
 
 func newChanged() *changed {
-	return &changed{map[uuid.UUID]bool{}, map[uuid.UUID]bool{}, map[uuid.UUID]bool{}, false}
+	return &changed{map[uuid.UUID]string{}, map[uuid.UUID]string{}, map[uuid.UUID]string{}, false}
 }
 
-func (c *changed) add(bucket string, id uuid.UUID) {
+func (c *changed) add(bucket, client string, id uuid.UUID) {
 	switch bucket {
 	case store.Credentials:
-		c.credentials[id] = true
+		c.credentials[id] = client
 	case store.Targets:
-		c.targets[id] = true
+		c.targets[id] = client
 	case store.Proxies:
-		c.proxies[id] = true
+		c.proxies[id] = client
 	case store.Blocked:
 		c.blocks = true
 	}
@@ -109,13 +110,13 @@ func (c *changed) add(bucket string, id uuid.UUID) {
 // what was changed, and streams of callers who lost access have ended.
 func (r *Records) publish(v *view, c *changed) {
 	old := r.view.Swap(v)
-	for _, what := range []map[uuid.UUID]bool{c.credentials, c.targets} {
+	for _, what := range []map[uuid.UUID]string{c.credentials, c.targets} {
 		for id := range what {
 			before, _ := old.users.get(id)
 			after, _ := v.users.get(id)
 			for _, list := range [][]uuid.UUID{before, after} {
 				for _, p := range list {
-					c.proxies[p] = true
+					c.proxies[p] = ""
 				}
 			}
 		}
@@ -183,11 +184,11 @@ func (r *Records) reload(ctx context.Context, why error, after uint64) uint64 {
 	c := newChanged()
 	for it := old.proxies.m.Iterator(); !it.Done(); {
 		id, _, _ := it.Next()
-		c.proxies[id] = true
+		c.proxies[id] = ""
 	}
 	for it := old.users.m.Iterator(); !it.Done(); {
 		id, _, _ := it.Next()
-		c.credentials[id], c.targets[id] = true, true
+		c.credentials[id], c.targets[id] = "", ""
 	}
 	r.publish(v, c)
 	return revision
@@ -195,7 +196,7 @@ func (r *Records) reload(ctx context.Context, why error, after uint64) uint64 {
 
 // takeOver brings the view up to date with one record of the store.
 func (r *Records) takeOver(ctx context.Context, change store.Change) error {
-	if !viewed(change.Bucket, change.Key) || r.knows(change) {
+	if !viewed(change.Bucket, change.Key) || r.own.has(change.Revision) || r.knows(change) {
 		return nil
 	}
 	return r.exclusively(func() error {
@@ -208,7 +209,7 @@ func (r *Records) takeOver(ctx context.Context, change store.Change) error {
 			return fmt.Errorf("%s %s: %w", change.Bucket, change.Key, err)
 		}
 		if id, ok := parseID(change.Key); ok {
-			c.add(change.Bucket, id)
+			c.add(change.Bucket, "", id)
 		}
 		r.publish(d.finish(), c)
 		return nil
@@ -219,4 +220,34 @@ func (r *Records) takeOver(ctx context.Context, change store.Change) error {
 func (r *Records) knows(change store.Change) bool {
 	version := r.view.Load().version(change.Bucket, change.Key)
 	return change.Version == 0 && version == 0 || change.Version > 0 && version >= change.Version
+}
+
+// revisions are the latest of the store that this process has made, whose notices tell
+// nothing new.
+type revisions struct {
+	mu   sync.Mutex
+	made map[uint64]bool
+	last []uint64
+}
+
+// rememberedRevisions bounds how many.
+const rememberedRevisions = 4096
+
+func (r *revisions) add(revision uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.made == nil {
+		r.made = map[uint64]bool{}
+	}
+	r.made[revision] = true
+	if r.last = append(r.last, revision); len(r.last) > rememberedRevisions {
+		delete(r.made, r.last[0])
+		r.last = r.last[1:]
+	}
+}
+
+func (r *revisions) has(revision uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.made[revision]
 }

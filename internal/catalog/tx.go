@@ -25,7 +25,8 @@ type Tx struct {
 	draft   *draft
 	puts    []store.Put
 	entries []audit.Entry
-	own     map[string]any // what it has put, by bucket and key
+	own     map[string]any    // what it has put, by bucket and key
+	owners  map[string]string // the client of what it has put, by key
 	heads   []headBefore
 	looked  lookups // what is known of the addresses of targets
 	again   bool    // it has to wait for the next batch
@@ -197,6 +198,7 @@ func (tx *Tx) write(action, bucket string, h *store.Head, name string, value any
 		tx.puts = append(tx.puts, put)
 	}
 	tx.own[bucket+key] = value
+	tx.owners[key] = h.Client
 	tx.entries = append(tx.entries, audit.Entry{
 		Time: tx.now, Actor: tx.who, Action: action, Resource: bucket, ID: h.ID, Client: h.Client, Name: name, Fields: fields,
 	})

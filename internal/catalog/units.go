@@ -256,17 +256,14 @@ func (c *Catalog) forget(ch *changed) {
 			c.leave(id, s)
 		}
 	}
-	for id := range ch.credentials {
-		for _, client := range v.order {
-			t, _ := v.tenants.get(client)
-			if x, ok := t.credentials.get(id); ok && x.eager {
-				c.prepare(x)
-			}
+	for id, client := range ch.credentials {
+		if x := v.credential(client, id); x != nil && x.eager {
+			c.prepare(x)
 		}
 	}
 }
 
-func drop[T any](units map[uuid.UUID]*unit[T], ids map[uuid.UUID]bool) {
+func drop[T any](units map[uuid.UUID]*unit[T], ids map[uuid.UUID]string) {
 	for id := range ids {
 		if u := units[id]; u != nil {
 			delete(units, id)

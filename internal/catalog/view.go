@@ -97,6 +97,22 @@ type block struct {
 // sampleSize is how many proxies stand for those that do not exist.
 const sampleSize = 64
 
+// credential finds a credential; the client may be empty if it is not known.
+func (v *view) credential(client string, id uuid.UUID) *credential {
+	clients := []string{client}
+	if client == "" {
+		clients = v.order
+	}
+	for _, client := range clients {
+		if t, ok := v.tenants.get(client); ok {
+			if c, ok := t.credentials.get(id); ok {
+				return c
+			}
+		}
+	}
+	return nil
+}
+
 // byKey is the credential that a key with this digest is of, if there is one.
 func (v *view) byKey(key digest) (*credential, bool) {
 	c, ok := v.digests.get(key)
