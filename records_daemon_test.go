@@ -20,7 +20,7 @@ import (
 )
 
 // daemonConfig is a gateway that serves what is made through the API, whose store is as
-// STORE says.
+// STORE says. The API on its site is there for consents: nobody may do anything else.
 const daemonConfig = `{
 	admin ADMIN
 	default_bind 127.0.0.1
@@ -31,6 +31,10 @@ const daemonConfig = `{
 	}
 }
 :GATEPORT {
+	rr_api /manage/* {
+		url http://127.0.0.1:GATEPORT/manage
+		owner user nobody
+	}
 	rr_gateway /api/*
 }
 `

@@ -331,3 +331,80 @@ func readOnly(t *testing.T, folder string, only func(bool)) {
 	d.serves(u, key)
 	d.stop()
 }
+
+// TestConsentsOnADiskThatCannotBeWritten: a refresh token is used only if the one that takes
+// its place can be kept, and when it can again, calls have tokens, with no other change.
+func TestConsentsOnADiskThatCannotBeWritten(t *testing.T) {
+	disk := mountDisk(t, "8m")
+	s := newTokens(t)
+	s.Rotate()
+	c := &consenter{prepareDaemon(t, "store bolt "+filepath.Join(disk.folder, "rr.db")), s, rrtest.NewUpstream(t), ""}
+	c.start()
+	c.begin(s.Issuer, "rr", oauth2Secret)
+	c.consent()
+	c.calls()
+	refused := func(what string) {
+		t.Helper()
+		asked := s.Count()
+		for range 3 {
+			c.callsNot()
+		}
+		if s.Count() != asked || s.Reused() != 0 {
+			t.Errorf("%s: the token endpoint was asked %d times", what, s.Count()-asked)
+		}
+	}
+	recovers := func(what string) {
+		t.Helper()
+		rrtest.Eventually(t, what+": calls have tokens again", func() bool {
+			a, err := c.through("p", "/x", c.key)
+			return err == nil && a.Status == 200
+		})
+		c.calls()
+		if s.Reused() != 0 {
+			t.Errorf("%s: a refresh token came twice", what)
+		}
+	}
+	c.stop()
+	disk.remount("ro")
+	c.start()
+	refused("a read-only disk")
+	c.stop()
+	disk.remount("rw")
+	c.start()
+	recovers("a disk that can be written again")
+	c.kill()
+
+	filler := filepath.Join(disk.folder, "filler")
+	if err := os.WriteFile(filler, make([]byte, 8<<20), 0o600); err == nil {
+		t.Fatal("the disk is not full")
+	}
+	c.start()
+	// what is free in the store's own file is used up first
+	for i, full := 0, 0; full < 20; i++ {
+		a := c.ask("POST", "credentials", fmt.Sprintf(`{"credentialType":"target","credentialAuthType":"bearer","credentialName":"filler-%d","credentialSecret":{"token":%q}}`, i, strings.Repeat("f", 100+30000/(1+i))), 201, 507)
+		if a.Status == 507 {
+			full++
+		}
+	}
+	c.kill()
+	c.start()
+	asked, full := s.Count(), false
+	for range 3 {
+		a, err := c.through("p", "/x", c.key)
+		if err != nil || a.Status != 200 && a.Status != 502 {
+			t.Errorf("the proxy answers %d %s %v", a.Status, a.Body, err)
+		}
+		full = full || a.Status == 502
+	}
+	t.Logf("full: %v, %d requests for tokens", full, s.Count()-asked)
+	if full && s.Count() != asked {
+		t.Errorf("a full disk: the token endpoint was asked %d times", s.Count()-asked)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	recovers("a disk with room again")
+	c.kill()
+	c.start()
+	recovers("the next start")
+}

@@ -476,3 +476,26 @@ func TestTables(t *testing.T) {
 		}
 	}
 }
+
+func TestAnIDOfAnotherClientIsNotTaken(t *testing.T) {
+	k := newKit(t, nil)
+	p := k.usual()
+	k.put(&store.Client{Head: store.Head{ID: "acme"}, Name: "Acme"})
+	theirs := aTarget("vendor")
+	theirs.Head = store.Head{ID: p.TargetID, Client: "acme"}
+	var wg sync.WaitGroup
+	for i := range 20 { // and others are not hindered by it
+		wg.Go(func() {
+			if err := k.try(keyCredential(fmt.Sprint("c", i), fmt.Sprint(key2, i))); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			again := *theirs
+			if err := k.try(&again); !errors.As(err, new(*Conflict)) {
+				t.Errorf("another client's id is taken: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+}

@@ -105,7 +105,11 @@ func (r *Records) wait(ctx context.Context, run func(*batch, *view) (*view, bool
 // work runs and writes one batch; false if there was none.
 func (r *Records) work() bool {
 	r.mu.Lock()
-	taken := r.queue[:min(len(r.queue), batchMax)]
+	n := 0
+	for n < min(len(r.queue), batchMax) && (n == 0 || r.queue[n].lost == 0 && r.queue[0].lost == 0) {
+		n++ // what did not go together with others is made alone
+	}
+	taken := r.queue[:n]
 	r.queue = r.queue[len(taken):]
 	if len(taken) == 0 {
 		r.busy = false

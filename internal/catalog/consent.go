@@ -69,7 +69,7 @@ func stateKey(state string) string {
 }
 
 // errNoConsent says that nobody was asked for what a browser brings.
-var errNoConsent = errors.New("no such consent is awaited: it took too long, or the browser has come back once already; ask again")
+var errNoConsent = fmt.Errorf("no such consent is awaited: it took too long, or the browser has come back once already; ask again: %w", store.ErrNotFound)
 
 // EndConsent ends a consent with the query that the browser has brought back. It may be called
 // by anybody: who knows the state was asked.
@@ -92,6 +92,9 @@ func (c *Catalog) EndConsent(ctx context.Context, query url.Values) (client, cre
 			err = errNoConsent
 		}
 		return "", "", err
+	}
+	if c.records.Load().now().After(kept.ExpiresAt) {
+		return "", "", errNoConsent
 	}
 	rec, o, err := c.consents(ctx, kept.Client, kept.Credential)
 	if err != nil {

@@ -25,17 +25,29 @@ func (r *Records) keeper(credential, part string) oauth.Keeper {
 // grantKey begins the keys of a credential's grants.
 func grantKey(credential string) string { return credential + ":" }
 
-// Load implements oauth.Keeper.
+// Load implements oauth.Keeper. It proves that the store can be written by writing: that a
+// grant's successor cannot be kept must not be found out when the grant has been used.
 func (k *keeper) Load(ctx context.Context) (*oauth.Grant, error) {
-	if err := k.records.lastFailure(); err != nil {
-		return nil, fmt.Errorf("a grant that cannot be kept is not used: %w", err)
+	for try := 0; ; try++ {
+		g := new(oauth.Grant)
+		version, err := k.records.store.Get(ctx, store.Grants, k.key, g)
+		proof := store.Put{Bucket: store.Grants, Key: k.key, Expect: version, Version: version + 1, Value: g}
+		if errors.Is(err, store.ErrNotFound) { // deleting what never is there is a change, too
+			g, err = nil, nil
+			proof = store.Put{Bucket: store.Grants, Key: k.key + ":", Expect: store.Any}
+		}
+		if err != nil {
+			return nil, err
+		}
+		_, err = k.records.store.Apply(ctx, proof)
+		if errors.Is(err, store.ErrConflict) && try < 3 {
+			continue
+		}
+		if k.records.note(err); err != nil {
+			return nil, fmt.Errorf("a grant that cannot be kept is not used: %w", err)
+		}
+		return g, nil
 	}
-	g := new(oauth.Grant)
-	_, err := k.records.store.Get(ctx, store.Grants, k.key, g)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
-	}
-	return g, err
 }
 
 // Save implements oauth.Keeper.

@@ -176,6 +176,9 @@ func (tx *Tx) begin(bucket string, h *store.Head) (id uuid.UUID, err error) {
 			tx.again = true
 			return id, errAgain
 		}
+		if h.Version == 0 && tx.draft.version(bucket, h.ID) > 0 {
+			return id, conflict("there is a record with the id %s", h.ID)
+		}
 	}
 	if h.CreatedAt.IsZero() {
 		h.CreatedAt = tx.now
