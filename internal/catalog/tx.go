@@ -176,7 +176,8 @@ func (tx *Tx) begin(bucket string, h *store.Head) (id uuid.UUID, err error) {
 			tx.again = true
 			return id, errAgain
 		}
-		if h.Version == 0 && tx.draft.version(bucket, h.ID) > 0 {
+		t, _ := tx.draft.tenants.get(h.Client)
+		if h.Version == 0 && !t.has(bucket, id) && tx.draft.version(bucket, h.ID) > 0 {
 			return id, conflict("there is a record with the id %s", h.ID)
 		}
 	}

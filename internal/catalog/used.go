@@ -64,7 +64,8 @@ func (r *Records) flushUsed(ctx context.Context) error {
 	}
 	for len(puts) > 0 {
 		n := min(len(puts), 1000)
-		if _, err := r.store.Apply(ctx, puts[:n]...); err != nil {
+		_, err := r.store.Apply(ctx, puts[:n]...)
+		if r.note(err); err != nil {
 			return err
 		}
 		puts = puts[n:]
