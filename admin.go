@@ -136,7 +136,10 @@ func adminName(r *http.Request) string {
 // most configurations come and go without.
 func (a *App) managementAPI(o api.Options) func() http.Handler {
 	return sync.OnceValue(func() http.Handler {
-		o.Log = slog.New(zapslog.NewHandler(a.log.Named("api").Core()))
+		if o.BaseURL == "" { // where browsers can come, which the admin endpoint refuses
+			o.BaseURL = a.publicAPI
+		}
+		o.Log = slog.New(zapslog.NewHandler(a.log.Core(), zapslog.WithName("rr.api")))
 		return api.New(api.Over(a.catalog), o)
 	})
 }

@@ -107,6 +107,9 @@ func (h *APIHandler) Provision(ctx caddy.Context) error {
 	if n := len(h.Clients.Names); h.Clients.All && (n > 0 || h.Clients.Claim != "") || n > 0 && h.Clients.Claim != "" {
 		return errors.New("rr_api: clients is a claim, or names, or all; not several of these")
 	}
+	if h.URL != "" {
+		h.app.publicAPI = strings.TrimSuffix(h.URL, "/")
+	}
 	h.api = h.app.managementAPI(api.Options{Prefix: h.Prefix, BaseURL: strings.TrimSuffix(h.URL, "/")})
 	return nil
 }

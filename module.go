@@ -82,7 +82,8 @@ type App struct {
 	managing   managing
 	opener     store.Opener // nil: no store
 	keys       []store.Key
-	wantsStore bool // a handler serves records
+	publicAPI  string // the URL of an rr_api, if one says it
+	wantsStore bool   // a handler serves records
 	storeMu    sync.Mutex
 	storeKey   string // in the pool; empty before the store is open
 	over       bool
@@ -154,7 +155,7 @@ func (a *App) Provision(ctx caddy.Context) (err error) {
 		return err
 	}
 	a.catalog = catalog.New(ctx, a.log, catalog.Options{Egress: a.Egress, Declared: a.declaredRecords()})
-	a.api = a.managementAPI(api.Options{Prefix: adminPrefix, TrustHost: true})
+	a.api = a.managementAPI(api.Options{Prefix: adminPrefix})
 	a.loader.OnChange(a.refresh)
 	a.loader.Watch()
 	a.provisioned = true

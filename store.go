@@ -67,7 +67,7 @@ func (a *App) provisionStore(ctx caddy.Context) error {
 		return fmt.Errorf("store: module %s.%s is a %T, which is no store", storeNamespace, kind, guest)
 	}
 	for i, s := range a.EncryptionKey {
-		v, err := s.Resolve(a.loader.Context())
+		v, err := a.loader.Secret("encryption_key", s)
 		if err != nil {
 			return fmt.Errorf("encryption_key: key %d: %w", i+1, err)
 		}

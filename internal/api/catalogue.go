@@ -33,6 +33,8 @@ type Catalogue interface {
 	Change(ctx context.Context, who audit.Actor, f func(Tx) error) error
 
 	Check(ctx context.Context, client, proxy string, r *http.Request) (exchange.Report, error)
+	// Test tries the target of a proxy.
+	Test(ctx context.Context, client, proxy string) (catalog.TestResult, error)
 	BeginConsent(ctx context.Context, client, id, redirectURI string) (string, error)
 	EndConsent(ctx context.Context, query url.Values) (client, id string, err error)
 	Audit(ctx context.Context, after uint64) iter.Seq2[audit.Entry, error]

@@ -73,6 +73,8 @@ var (
 		{"credential billing-agent", "key", "recognises the caller"}, {"proxy", "allow GET ^/v1/charges", "does not match"},
 	}, success}
 
+	exampleTrial = Trial{200, 87, "https://api.stripe.com:443", "", success}
+
 	exampleRuleRequest = sample(`{"effect":"allow","methods":["GET"],"path":{"path":{"pattern":"^/v1/charges"}},"notes":"reading charges"}`)
 	exampleRules       = Rules{[]wire.Rule{wire.ShowRule(&exampleRule, &examplePayment.Head)}, "", success}
 

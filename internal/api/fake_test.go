@@ -188,6 +188,13 @@ func (f *fake) Block(_ context.Context, client, id string) (*store.Block, error)
 func (f *fake) LastUsed(_, id string) time.Time { return f.lastUse[id] }
 func (f *fake) Store() *store.Store             { return f.store }
 
+func (f *fake) Test(_ context.Context, client, id string) (catalog.TestResult, error) {
+	if _, err := f.Proxy(context.Background(), client, id); err != nil {
+		return catalog.TestResult{}, err
+	}
+	return catalog.TestResult{Status: 204, Duration: 87 * time.Millisecond, Upstream: "https://api.stripe.com:443"}, nil
+}
+
 func (f *fake) Check(_ context.Context, client, id string, r *http.Request) (exchange.Report, error) {
 	if f.panics {
 		panic("a value with CANARY-panic in it")

@@ -127,6 +127,11 @@ func (h *handler) proxyOperations() {
 		summary: "Tell what would happen to a request", text: "Nothing is sent to the upstream. Keys of issuers are fetched, and introspection endpoints asked, as the gateway would.",
 		body: takes[wire.CheckRequest](exampleCheckRequest), example: exampleCheck,
 	}, h.check)
+	add(h, operation{
+		id: "testProxy", method: http.MethodPost, path: "/clients/{client}/proxies/{id}/test", tag: s.plural, role: Editor, kind: "test",
+		summary: "Try a proxy's target", text: "Sends a GET for the target's `targetTestPath` with the target credential, as the gateway would for a caller. Rules are not asked. 409 if the target has no test path.",
+		example: exampleTrial,
+	}, h.test)
 }
 
 // Check is what would happen to a request.

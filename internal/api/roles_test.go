@@ -33,7 +33,7 @@ var needs = map[string]need{
 	"createTarget": {role: api.Editor}, "replaceTarget": {role: api.Editor}, "deleteTarget": {role: api.Editor},
 
 	"listProxies": {role: api.Reader}, "getProxy": {role: api.Reader},
-	"createProxy": {role: api.Editor}, "replaceProxy": {role: api.Editor}, "deleteProxy": {role: api.Editor}, "checkProxy": {role: api.Editor},
+	"createProxy": {role: api.Editor}, "replaceProxy": {role: api.Editor}, "deleteProxy": {role: api.Editor}, "checkProxy": {role: api.Editor}, "testProxy": {role: api.Editor},
 
 	"listCredentialRules": {role: api.Reader}, "getCredentialRule": {role: api.Reader},
 	"createCredentialRule": {role: api.Editor}, "replaceCredentialRule": {role: api.Editor}, "deleteCredentialRule": {role: api.Editor},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -35,8 +36,15 @@ func located(err error, kind, name, field string) error {
 			break
 		}
 	}
+	if m := ofOption.FindStringSubmatch(text); m != nil && field == "spec" {
+		return &Invalid{Field: field + "/" + m[1], Detail: m[2]}
+	}
 	return &Invalid{Field: field, Detail: text}
 }
+
+// ofOption is an error of one option of a kind: `jwks_url "http://…": reason`, or without the
+// value, which is not repeated.
+var ofOption = regexp.MustCompile(`^([a-z]+(?:_[a-z]+)*)(?: "[^"]*")?: (.+)$`)
 
 // reacher is a credential that may want to reach addresses.
 type reacher interface {

@@ -133,6 +133,12 @@ func (l *Loader) Guest(place, namespace string, raw json.RawMessage) (guest any,
 	return guest, kind, nil
 }
 
+// Secret resolves a secret that is no guest's; place says where it stands.
+func (l *Loader) Secret(place string, s secret.String) (*secret.Value, error) {
+	l.place = place
+	return s.Resolve(l.ctx)
+}
+
 // CheckKind returns an error that lists the known kinds if the namespace has no such one.
 func CheckKind(namespace, kind string) error {
 	if _, err := caddy.GetModule(namespace + "." + kind); err != nil {
