@@ -86,6 +86,7 @@ type App struct {
 	wantsStore bool   // a handler serves records
 	storeMu    sync.Mutex
 	storeKey   string // in the pool; empty before the store is open
+	store      *openedStore
 	over       bool
 }
 

@@ -128,7 +128,8 @@ func TestABackupIsServed(t *testing.T) {
 	d := prepareDaemon(t, "store bolt")
 	put := func(path, text string) {
 		t.Helper()
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+		err := os.MkdirAll(filepath.Dir(path), 0o700)
+		if err == nil {
 			err = os.WriteFile(path, []byte(text), 0o600)
 		}
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,8 +39,15 @@ var stores = caddy.NewUsagePool()
 type openedStore struct {
 	*catalog.Records
 
-	mu   sync.Mutex
-	keys string // tells with which keys it is open
+	mu     sync.Mutex
+	claims []claim // of the configurations that use it, the latest last
+}
+
+// claim says with which keys a configuration has the store open.
+type claim struct {
+	app  *App
+	ids  string
+	keys []store.Key
 }
 
 // provisionStore loads the store's module, which touches no disk.
@@ -134,10 +142,9 @@ func (a *App) openStore() error {
 		}
 	}
 	if err := a.catalog.Open(ctx, opened.Records); err != nil {
-		_, _ = stores.Delete(key)
-		return err
+		return errors.Join(err, a.leaveStore(key, opened))
 	}
-	a.storeKey = key
+	a.storeKey, a.store = key, opened
 	return nil
 }
 
@@ -158,15 +165,21 @@ func (a *App) newStore(ctx context.Context) (*openedStore, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	log.Info("the store is open", zap.String("store", a.opener.Key()), zap.Duration("took", time.Since(began)))
-	return &openedStore{Records: r, keys: a.keyIDs()}, nil
+	return &openedStore{Records: r, claims: []claim{a.claim()}}, nil
 }
 
-// keyIDs tells keys from others.
-func (a *App) keyIDs() (ids string) {
+// claim is what the configuration has a store open with.
+func (a *App) claim() claim {
+	c := claim{app: a, keys: a.keys}
 	for _, k := range a.keys {
-		ids += k.ID() + " "
+		c.ids += k.ID() + " "
 	}
-	return ids
+	if len(a.keys) == 0 {
+		if k, err := store.LoadKeyFile(a.keyFile()); err == nil { // else the store is not open
+			c.keys = []store.Key{k}
+		}
+	}
+	return c
 }
 
 // rekey makes sure that the store that is open already can be opened with this
@@ -174,14 +187,39 @@ func (a *App) keyIDs() (ids string) {
 func (a *App) rekey(ctx context.Context, opened *openedStore) error {
 	opened.mu.Lock()
 	defer opened.mu.Unlock()
-	if opened.keys == a.keyIDs() {
+	mine := a.claim()
+	if n := len(opened.claims); n == 0 || opened.claims[n-1].ids != mine.ids {
+		if err := opened.Store().SetKeys(ctx, a.keys, a.keyFile()); err != nil {
+			return err
+		}
+	}
+	opened.claims = append(opened.claims, mine)
+	return nil
+}
+
+// disclaim ends a configuration's claim. If it is the latest of several, its configuration
+// was never in force, and the one before it goes on: the store is sealed as it was.
+func (s *openedStore) disclaim(ctx context.Context, a *App) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.claims, func(c claim) bool { return c.app == a })
+	if i < 0 {
 		return nil
 	}
-	if err := opened.Store().SetKeys(ctx, a.keys, a.keyFile()); err != nil {
-		return err
+	mine := s.claims[i]
+	s.claims = slices.Delete(s.claims, i, i+1)
+	if i == 0 || i < len(s.claims) || s.claims[i-1].ids == mine.ids {
+		return nil
 	}
-	opened.keys = a.keyIDs()
-	return nil
+	before := s.claims[i-1].keys
+	err := s.Store().SetKeys(ctx, slices.Concat(before, mine.keys), "")
+	if err == nil {
+		err = s.Store().SetKeys(ctx, before, "")
+	}
+	if err != nil {
+		err = fmt.Errorf("the store stays sealed with the encryption_key of the configuration that failed; name that one, too: %w", err)
+	}
+	return err
 }
 
 // keyFile is the key file beside the store, if there is a place for it.
@@ -205,6 +243,14 @@ func (a *App) closeStore() error {
 	}
 	key := a.storeKey
 	a.storeKey = ""
-	_, err := stores.Delete(key)
-	return err
+	return a.leaveStore(key, a.store)
+}
+
+// leaveStore gives back what LoadOrNew gave.
+func (a *App) leaveStore(key string, opened *openedStore) error {
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	err := opened.disclaim(ctx, a)
+	_, closeErr := stores.Delete(key)
+	return errors.Join(err, closeErr)
 }

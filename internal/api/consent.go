@@ -15,7 +15,7 @@ import (
 
 // ConsentRequest begins a consent (OAuth 2.0 authorization code).
 type ConsentRequest struct {
-	RedirectURI string `json:"redirectUri,omitempty" format:"uri" doc:"Where the provider sends the browser afterwards, as it is registered there. Default: this API's own /oauth2/callback"`
+	RedirectURI string `json:"redirectUri,omitempty" format:"uri" doc:"Where the provider sends the browser afterwards, as it is registered there. Default: /oauth2/callback below the public URL of the API, where the configuration says one"`
 }
 
 // Consent is a consent that somebody has to give.

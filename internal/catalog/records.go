@@ -83,6 +83,16 @@ func (r *Records) unsubscribe(c *Catalog) {
 	delete(r.followers, c)
 }
 
+// follower is a catalogue that has not ended, nil if there is none.
+func (r *Records) follower() *Catalog {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for f := range r.followers {
+		return f
+	}
+	return nil
+}
+
 // changed is what a change has touched.
 type changed struct {
 	credentials, targets, proxies map[uuid.UUID]string // the client, empty if it is not known

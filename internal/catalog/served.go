@@ -60,11 +60,18 @@ func (c *Catalog) gates(id uuid.UUID) (*gates, error) {
 		if !there {
 			return nil, nil
 		}
+		if c.over() {
+			return nil, ErrClosed
+		}
 		x = c.enter(p)
 	}
 	s := x.(*served)
 	if g := s.current.Load(); g != nil {
 		return g, nil
+	}
+	if c.over() { // what is made now would never be let go
+		c.leave(id, s)
+		return nil, ErrClosed
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -54,6 +54,8 @@ type call struct {
 	ifMatch string
 	// key makes a repetition of the call harmless (Idempotency-Key).
 	key string
+	// once says that making the call twice does something else, though it only reads.
+	once bool
 }
 
 // answer is what the API said.
@@ -123,6 +125,9 @@ func (c *client) once(ctx context.Context, call call) (*http.Response, error) {
 	if call.method != http.MethodGet && call.method != http.MethodDelete {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	if call.once {
+		c.http.CloseIdleConnections() // what is lost on a new one the transport does not repeat
+	}
 	res, err := c.http.Do(req)
 	if err != nil {
 		return nil, err
@@ -142,7 +147,7 @@ func isOfType(res *http.Response, want string) bool {
 }
 
 // harmless reports whether making the call twice does no more than making it once.
-func (c call) harmless() bool { return c.method == http.MethodGet || c.key != "" }
+func (c call) harmless() bool { return c.method == http.MethodGet && !c.once || c.key != "" }
 
 // worthRepeating reports whether a call failed in a way that another attempt may mend:
 // the connection broke, or the first attempt is still being worked on. A connection that

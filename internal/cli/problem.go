@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 )
 
@@ -43,8 +45,24 @@ func readProblem(res *http.Response, call call) error {
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	if err != nil || res.StatusCode/100 == 2 || json.Unmarshal(body, p) != nil {
 		*p = problem{Status: res.StatusCode, call: call} // a page of a proxy in between, not ours
+		if m := callbackPage.FindSubmatch(body); m != nil {
+			p.Detail = html.UnescapeString(string(m[1]))
+		}
 	}
 	return p
+}
+
+// callbackPage is the page that the API shows a browser that comes back without a consent.
+var callbackPage = regexp.MustCompile(`<h1>Consent not received</h1>\s*<p>([^<]*)</p>`)
+
+// isAbout reports whether a member of the body is at fault.
+func (p *problem) isAbout(pointer string) bool {
+	for _, e := range p.Errors {
+		if e.Pointer == pointer {
+			return true
+		}
+	}
+	return false
 }
 
 // Error implements error: what is wrong, then one line for each fault and user, then what

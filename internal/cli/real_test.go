@@ -52,7 +52,7 @@ func newRealAPI(t *testing.T) *realAPI {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	handler := api.New(api.Over(c), api.Options{Prefix: "/rr", TrustHost: true, Version: "test", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	handler := api.New(api.Over(c), api.Options{Prefix: "/rr", Version: "test", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	who := api.Principal{Actor: audit.Actor{Kind: audit.Admin, Name: "test"}, Role: api.Owner, All: true}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler.ServeHTTP(w, r.WithContext(api.WithPrincipal(r.Context(), who)))

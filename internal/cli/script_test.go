@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -164,9 +165,13 @@ func (x *script) command(text string) []string {
 		for name, value := range x.names {
 			did[i] = strings.ReplaceAll(did[i], value, name)
 		}
+		did[i] = loopbackURI.ReplaceAllString(did[i], "http://127.0.0.1:(port)/callback")
 	}
 	return did
 }
+
+// loopbackURI is where a browser comes back to authorize, at any port.
+var loopbackURI = regexp.MustCompile(`http://127\.0\.0\.1:\d+/callback`)
 
 // run runs a command as Caddy's main does.
 func (x *script) run(args []string) (stdout, stderr string, err error) { return x.runAs("", args) }
