@@ -25,11 +25,11 @@ type smallDisk struct {
 func mountDisk(t *testing.T, size string) *smallDisk {
 	t.Helper()
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
-		t.Skip("a disk of its own can be mounted by root on Linux only")
+		t.Skip("not here: a disk of its own can be mounted by root on Linux only")
 	}
 	s := &smallDisk{t, t.TempDir()}
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "mode=700,size="+size, "tmpfs", s.folder).CombinedOutput(); err != nil {
-		t.Skipf("no disk can be mounted here: %v: %s", err, out)
+		t.Skipf("not here: no disk can be mounted: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("umount", "-l", s.folder).CombinedOutput(); err != nil {
@@ -51,7 +51,7 @@ func (s *smallDisk) remount(options string) {
 func TestRecordsOnAFullDisk(t *testing.T) {
 	t.Run("a limit of the file's size", func(t *testing.T) {
 		if runtime.GOOS == "windows" {
-			t.Skip("Windows has no such limit")
+			t.Skip("not here: Windows has no such limit")
 		}
 		d := prepareDaemon(t, "store bolt")
 		d.before = "ulimit -f 6144" // of 512 bytes

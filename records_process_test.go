@@ -30,8 +30,8 @@ type kills struct {
 	key     string // of the usual proxy
 	others  int    // records that no editor has
 
-	starts, early, acknowledged, cut, cutMade, rotations, calls int
-	slowest                                                     time.Duration // start
+	lives, early, acknowledged, cut, cutMade, rotations, calls int
+	slowest                                                    time.Duration // start
 }
 
 // TestKilledWhileRecordsChange kills the process while programs change records through its
@@ -55,17 +55,17 @@ func TestKilledWhileRecordsChange(t *testing.T) {
 			d: k.d, u: k.u, name: fmt.Sprintf("e%d", i), random: rand.New(rand.NewPCG(seed, uint64(i+2))), records: map[string]*known{},
 		})
 	}
-	for i := 0; i < times && !t.Failed(); i++ {
+	for ; k.lives < times && !t.Failed(); k.lives++ {
 		k.live()
 		if k.random.IntN(4) == 0 { // killed while it starts, too
 			k.d.launch()
 			time.Sleep(time.Duration(k.random.IntN(150)) * time.Millisecond)
 			k.d.kill()
-			k.starts, k.early = k.starts+1, k.early+1
+			k.early++
 		}
 		began := time.Now()
 		k.d.start()
-		k.starts, k.slowest = k.starts+1, max(k.slowest, time.Since(began))
+		k.slowest = max(k.slowest, time.Since(began))
 		k.settle()
 		k.list()
 		k.serve()
@@ -73,7 +73,7 @@ func TestKilledWhileRecordsChange(t *testing.T) {
 	}
 	k.d.stop()
 	t.Logf("%d kills while records were changed, %d while it started; %d changes acknowledged, %d cut off, of which %d were made; %d rotations of the store's key begun; %d calls through proxies; slowest start %v",
-		times, k.early, k.acknowledged, k.cut, k.cutMade, k.rotations, k.calls, k.slowest.Round(time.Millisecond))
+		k.lives, k.early, k.acknowledged, k.cut, k.cutMade, k.rotations, k.calls, k.slowest.Round(time.Millisecond))
 }
 
 // live has the editors work until the process is killed. Meanwhile the usual proxy is

@@ -17,6 +17,7 @@ func TestRequestsAfterTheEnd(t *testing.T) {
 	}
 	next := k.another(nil)
 	old.Close()
+	k.Catalog = next
 	for i := range 2 {
 		g, err := old.Find("pay")
 		if g == nil || err != nil {

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -28,6 +27,15 @@ type headed struct {
 	TargetID           string           `json:"target_id"`
 	TargetCredentialID string           `json:"target_credential_id"`
 	blocked            store.Block
+	traits             traits
+}
+
+// prepare works out what does not need the view.
+func (r *headed) prepare(bucket string) {
+	if bucket == store.Credentials {
+		r.traits = traitsOf(r.Side, r.Spec, r.Previous)
+		r.Spec, r.Previous = nil, nil
+	}
 }
 
 // load reads the whole store. Records are unsealed on all cores and taken over in order.
@@ -117,6 +125,7 @@ func openOne(bucket string, item *store.Sealed) opened {
 		o.record.Head = o.record.blocked.Head
 	} else {
 		o.err = item.Open(&o.record)
+		o.record.prepare(bucket)
 	}
 	o.record.Version = item.Version
 	return o
@@ -139,11 +148,11 @@ func (d *draft) put(bucket string, r *headed) error {
 			id: id, version: r.Version, tenant: unique.Make(client), kind: kindIndex(r.AuthType),
 			target: r.Side == store.TargetSide, temporary: r.Temporary,
 		}
-		c.eager = eager(c, r.Spec)
+		c.eager = r.traits.eager
 		if old, ok := d.tenant(client).credentials.get(id); ok {
 			c.used.Store(old.used.Load())
 		}
-		d.putCredential(c, r.Name, keysOf(r.Side, r.Spec, r.Previous))
+		d.putCredential(c, r.Name, r.traits.keys)
 	case store.Targets:
 		d.putTarget(&target{id, r.Version, client}, r.Name)
 	case store.Proxies:
@@ -165,28 +174,6 @@ func (d *draft) put(bucket string, r *headed) error {
 
 func (t *tenant) empty() bool {
 	return t.credentials.len()+t.targets.len()+t.proxies.len()+t.blocks.len() == 0
-}
-
-// eager reports whether a proxy credential is worth compiling before the first request:
-// because issuers' keys are fetched then, or because it looks for callers in a place, or by
-// a scheme, that a gateway has to know of for all of them.
-func eager(c *credential, spec store.Secret) bool {
-	if c.target {
-		return false
-	}
-	var parts map[string]json.RawMessage
-	if json.Unmarshal(spec, &parts) != nil {
-		return false
-	}
-	var kind string
-	_ = json.Unmarshal(parts["kind"], &kind)
-	switch kind {
-	case "key", "bearer", "jwt", "basic":
-		_, from := parts["from"]
-		_, prefix := parts["prefix"]
-		return from || prefix
-	}
-	return true
 }
 
 func (v *view) loadUsed(ctx context.Context, s *store.Store) error {

@@ -63,8 +63,10 @@ func (tx *Tx) putCredential(action string, r *store.Credential, fields []string)
 	if err := tx.usersAllow(id, r); err != nil {
 		return err
 	}
+	now := traitsOf(r.Side, r.Spec, r.Previous)
 	c := headOf(r, id)
-	keys := keysOf(r.Side, r.Spec, r.Previous)
+	c.eager = now.eager
+	keys := now.keys
 	if err := tx.keysFree(r, c, keys); err != nil {
 		return err
 	}
@@ -74,7 +76,7 @@ func (tx *Tx) putCredential(action string, r *store.Credential, fields []string)
 			return err
 		}
 		c.used.Store(old.used.Load())
-		tx.draft.dropCredential(old, before.Name, keysOf(before.Side, before.Spec, before.Previous))
+		tx.draft.dropCredential(old, before.Name, traitsOf(before.Side, before.Spec, before.Previous).keys)
 	}
 	tx.write(action, store.Credentials, &r.Head, r.Name, r, fields)
 	r.Version++
@@ -89,7 +91,6 @@ func headOf(r *store.Credential, id uuid.UUID) *credential {
 		id: id, version: r.Version, tenant: unique.Make(r.Client), kind: kindIndex(r.AuthType),
 		target: r.Side == store.TargetSide, temporary: r.Temporary,
 	}
-	c.eager = eager(c, r.Spec)
 	return c
 }
 
@@ -250,7 +251,7 @@ func (tx *Tx) deleteUsed(bucket string, h *store.Head, name string, force bool) 
 		if err != nil && !errors.Is(err, store.ErrTampered) { // which must not stay for ever
 			return err
 		}
-		tx.draft.dropCredential(old, name, keysOf(before.Side, before.Spec, before.Previous))
+		tx.draft.dropCredential(old, name, traitsOf(before.Side, before.Spec, before.Previous).keys)
 		if err := tx.dropGrants(h.ID); err != nil {
 			return err
 		}

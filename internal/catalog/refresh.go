@@ -55,6 +55,7 @@ func (d *draft) refresh(ctx context.Context, s *store.Store, bucket, key string)
 		o.record.Head = o.record.blocked.Head
 	}
 	o.record.Version = version
+	o.record.prepare(bucket)
 	d.drop(bucket, key)
 	return d.put(bucket, &o.record)
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/caddy-rr/caddy-rr/store"
 )
 
-// usedEvery is how often it is written down when credentials were last used. What is
-// remembered is exact to a minute.
+// usedEvery is how often it is written down when credentials were last used. In memory it is
+// exact to a minute; for each credential it is written once an hour at most, since there may
+// be very many of them, and writing costs more than the request.
 const usedEvery = time.Minute
 
 // usedQueue are the credentials that were used since the last time that it was written.
@@ -48,9 +49,12 @@ func (r *Records) touch(client string, id uuid.UUID) func(time.Time) {
 	if !ok {
 		return nil
 	}
+	// not all at the full hour
+	offset := int64(id[15]) % 60
 	return func(now time.Time) {
 		minute := now.Unix() / 60
-		if last := c.used.Load(); last < minute && c.used.CompareAndSwap(last, minute) {
+		last := c.used.Load()
+		if last < minute && c.used.CompareAndSwap(last, minute) && (last+offset)/60 != (minute+offset)/60 {
 			r.used.add(id, minute)
 		}
 	}

@@ -2,10 +2,7 @@ package catalog
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"hash/maphash"
-	"strings"
 	"sync/atomic"
 	"time"
 	"unique"
@@ -163,39 +160,6 @@ func parseID(s string) (uuid.UUID, bool) {
 	}
 	id, err := uuid.Parse(s)
 	return id, err == nil && id.String() == s
-}
-
-// keysOf are the digests of the keys that recognise a proxy credential.
-func keysOf(side string, spec store.Secret, previous []store.Previous) []digest {
-	if side != store.ProxySide {
-		return nil
-	}
-	keys := digestsOf(spec)
-	for _, p := range previous {
-		keys = append(keys, digestsOf(p.Spec)...)
-	}
-	return keys
-}
-
-// digestsOf are the hashes of keys in the spec of an opaque proxy credential.
-func digestsOf(spec store.Secret) []digest {
-	var opaque struct {
-		Kind   string   `json:"kind"`
-		Hashes []string `json:"hashes"`
-	}
-	if json.Unmarshal(spec, &opaque) != nil {
-		return nil
-	}
-	var list []digest
-	for _, h := range opaque.Hashes {
-		var d digest
-		if text, ok := strings.CutPrefix(h, "sha256:"); ok && len(text) == hex.EncodedLen(len(d)) {
-			if _, err := hex.Decode(d[:], []byte(text)); err == nil {
-				list = append(list, d)
-			}
-		}
-	}
-	return list
 }
 
 // recent is the time, to the minute, that used holds; zero for never.
