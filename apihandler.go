@@ -172,10 +172,10 @@ func (h *APIHandler) principal(r *http.Request) (p api.Principal, ok bool) {
 	}
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	p.Actor = audit.Actor{Kind: "user", Name: c.user, Address: address}
-	if c.credential != "" {
+	if c.label != "" {
 		p.Actor.Kind = "credential"
-		p.Actor.Name = c.credential
-		if c.user != "" && c.user != c.credential {
+		p.Actor.Name = c.label
+		if c.user != "" {
 			p.Actor.Name += ": " + c.user
 		}
 	}
@@ -185,6 +185,7 @@ func (h *APIHandler) principal(r *http.Request) (p api.Principal, ok bool) {
 // caller is what is known of who calls the API.
 type caller struct {
 	user, credential string
+	label            string // the credential's name or kind, for the audit log
 	claims           map[string]any
 }
 
@@ -196,7 +197,15 @@ func callerOf(r *http.Request) caller {
 		if _, declared := x.Gate.(*verify.Gate); !declared {
 			return caller{}
 		}
-		return caller{user: x.ID, credential: x.Credential, claims: rule.AllOf(x.Claims)}
+		// neither is a kind a credential's name, nor a credential's name a user's id
+		c := caller{claims: rule.AllOf(x.Claims), label: x.Credential}
+		if x.Named {
+			c.credential = x.Credential
+		}
+		if x.OwnID {
+			c.user = x.ID
+		}
+		return c
 	}
 	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {

@@ -38,7 +38,13 @@ func (a *App) declaredCredential(name string) catalog.DeclaredCredential {
 		raw, r.Side = c.PresentRaw, store.TargetSide
 	}
 	r.AuthType, _, _ = host.Split(raw)
-	return catalog.DeclaredCredential{Record: r, Accept: a.accepts[name], Present: a.presents[name]}
+	d := catalog.DeclaredCredential{Record: r, Accept: a.accepts[name], Present: a.presents[name]}
+	for _, proxy := range slices.Sorted(maps.Keys(a.Proxies)) {
+		if ref, ok, _ := host.Reference(a.Proxies[proxy].PresentRaw); ok && ref == name {
+			d.Goes = append(d.Goes, a.injectGates[proxy].Upstream())
+		}
+	}
+	return d
 }
 
 func (a *App) declaredProxy(name string) catalog.DeclaredProxy {

@@ -9,7 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"unicode/utf8"
+	"unicode"
 
 	"github.com/tink-crypto/tink-go/v2/streamingaead/subtle"
 	"golang.org/x/crypto/argon2"
@@ -32,8 +32,12 @@ const (
 	lockedByPassphrase = 2
 )
 
-// minPassphrase is in characters.
-const minPassphrase = 12
+// What a passphrase has at least, in characters that are not spaces, and how many of them
+// are different.
+const (
+	minPassphrase = 12
+	minDifferent  = 5
+)
 
 // argon2id as in RFC 9106 section 4, second choice; and what is accepted of an archive,
 // whose header anybody can write.
@@ -50,10 +54,21 @@ type Lock struct {
 	master func(*archiveHeader) []byte
 }
 
-// PassphraseLock is a lock that a passphrase of at least 12 characters opens.
+// PassphraseLock is a lock that a passphrase of at least 12 characters opens; spaces do not
+// count, and 5 characters have to be different ones.
 func PassphraseLock(passphrase string) (Lock, error) {
-	if utf8.RuneCountInString(passphrase) < minPassphrase {
-		return Lock{}, fmt.Errorf("the passphrase has to have at least %d characters: who gets the archive can try as many as they like", minPassphrase)
+	n, different := 0, map[rune]bool{}
+	for _, c := range passphrase {
+		if !unicode.IsSpace(c) {
+			n++
+			different[c] = true
+		}
+	}
+	switch {
+	case n < minPassphrase:
+		return Lock{}, fmt.Errorf("the passphrase has to have at least %d characters that are not spaces: who gets the archive can try as many as they like", minPassphrase)
+	case len(different) < minDifferent:
+		return Lock{}, fmt.Errorf("the passphrase has to have at least %d different characters: who gets the archive can try as many as they like", minDifferent)
 	}
 	return Lock{lockedByPassphrase, func(h *archiveHeader) []byte {
 		return argon2.IDKey([]byte(passphrase), h.salt[:], h.time, h.memory, h.threads, keySize)

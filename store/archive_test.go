@@ -197,8 +197,17 @@ func TestLocks(t *testing.T) {
 		expectError(t, err, nil, "no passphrase and no key")
 	})
 	t.Run("a short passphrase", func(t *testing.T) {
-		_, err := store.PassphraseLock("ünïcödé-äö!") // 11 characters, more bytes
-		expectError(t, err, nil, "at least 12 characters")
+		for _, words := range []string{"", "ünïcödé-äö!", "            ", "a b c d e f g h i j k", "\u00a0\u2003\t\n        "} { // 11 characters, more bytes
+			_, err := store.PassphraseLock(words)
+			expectError(t, err, nil, "at least 12 characters")
+		}
+		for _, words := range []string{"aaaaaaaaaaaa", "abcd abcd abcd abcd"} {
+			_, err := store.PassphraseLock(words)
+			expectError(t, err, nil, "at least 5 different characters")
+		}
+		if _, err := store.PassphraseLock("abcde abcd abc"); err != nil {
+			t.Error(err)
+		}
 	})
 	t.Run("an empty key", func(t *testing.T) {
 		_, err := store.KeyLock(store.Key{})

@@ -73,6 +73,9 @@ type Credential struct {
 	Rules   []Rule `json:"rules,omitempty"`
 	// Hosts is where a target credential may be sent.
 	Hosts []string `json:"hosts,omitempty"`
+	// Pinned is where a target credential without Hosts was first used, as scheme://host:port;
+	// it goes nowhere else.
+	Pinned []string `json:"pinned,omitempty"`
 	// ExpiresAt is when a proxy credential stops being accepted; zero: never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 	// Temporary says that nobody has consented yet (authorization_code).

@@ -95,7 +95,7 @@ func (c *Credential) Digests() (list [][sha256.Size]byte) {
 func (c *Credential) entries() []*accepted {
 	entry := func(v Verifier, raw []byte, expires time.Time) *accepted {
 		return &accepted{
-			label: c.Name, verifier: v, set: c.set, expires: expires, used: c.Used,
+			label: c.Name, named: true, verifier: v, set: c.set, expires: expires, used: c.Used,
 			print: sha256.Sum256(append([]byte(c.Name+"\x00"), raw...)),
 		}
 	}

@@ -183,6 +183,7 @@ func (g *Gate) verify(r *http.Request, x *exchange.Exchange, now time.Time, adm 
 	if t := c.identity.token; t != nil && (expires.IsZero() || t.ends.Before(expires)) {
 		x.Ends = t.ends
 	}
+	x.Named, x.OwnID = c.entry.named, x.ID != ""
 	x.Proof, x.Expires = exchange.Proof{Main: c.evidence(), Also: more}, expires
 	if x.ID == "" {
 		x.ID = c.entry.label

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -38,8 +37,6 @@ type Directory interface {
 	// Any returns some gate, always the same for the same number while nothing changes;
 	// nil if there is none.
 	Any(n uint64) *Gate
-	// Face is what callers are shown that none of the proxies recognises.
-	Face() *Face
 }
 
 // gateway is a Gateway with the proxies it leads to.
@@ -49,14 +46,10 @@ type gateway struct {
 	gates     map[string]*Gate
 	sorted    []*Gate
 	directory Directory
-	own       *Face // of the gates that do not change
-	joined    atomic.Pointer[joinedFace]
+	face      face
 	nobody    *Gate // for requests if there is no proxy at all
 	seed      maphash.Seed
 }
-
-// joinedFace is the gateway's own face together with the directory's of that time.
-type joinedFace struct{ of, face *Face }
 
 // unknownSeries counts requests for proxies that do not exist, for ever.
 var unknownSeries = metrics.Hold(metrics.Unknown)
@@ -72,17 +65,20 @@ func newGateway(l *host.Loader, c *Gateway, app Host) (*gateway, error) {
 	gates := app.VerifyGates()
 	gw := &gateway{
 		prefix: prefix, name: c.Name, gates: gates, directory: app.Directory(),
-		own: &Face{}, seed: maphash.MakeSeed(),
+		seed: maphash.MakeSeed(),
 	}
 	if len(gates) == 0 && gw.directory == nil {
 		return nil, errors.New("rr_gateway has no proxy to lead to: the rr app declares none, and has no store")
 	}
+	if gw.directory != nil {
+		gw.face = usual()
+	}
 	for _, name := range slices.Sorted(maps.Keys(gates)) {
 		gw.sorted = append(gw.sorted, gates[name])
-		gw.own = gw.own.withGate(gates[name])
+		gw.face.add(gates[name])
 	}
+	gw.face.slots.finish()
 	if gw.directory != nil {
-		gw.own = gw.own.join(usualFace)
 		spec := &Spec{AcceptRaw: []json.RawMessage{NobodysKey()}}
 		var err error
 		if gw.nobody, err = NewGate(l, "", "rr_gateway", spec, nil); err != nil {
@@ -104,20 +100,6 @@ func union(list, more []string) []string {
 		}
 	}
 	return list
-}
-
-// face is what callers are shown that no proxy recognises.
-func (gw *gateway) face() *Face {
-	if gw.directory == nil {
-		return gw.own
-	}
-	theirs := gw.directory.Face()
-	if j := gw.joined.Load(); j != nil && j.of == theirs {
-		return j.face
-	}
-	j := &joinedFace{theirs, gw.own.join(theirs)}
-	gw.joined.Store(j)
-	return j.face
 }
 
 // find returns the gate that the request names and takes prefix and name off the path; nil
@@ -186,7 +168,7 @@ func (gw *gateway) unknown(r *http.Request, h *Handler) *exchange.Refusal {
 	if len(name) > 64 {
 		reason = fmt.Errorf("%w: there is no such proxy", ErrRejected)
 	}
-	presented := gw.presented(r, g)
+	presented := gw.presented(r)
 	_, err := g.verify(r, &exchange.Exchange{Context: r.Context()}, g.now(), h.admission(r, g.now()))
 	h.strip(r)
 	switch {
@@ -215,11 +197,8 @@ func (gw *gateway) decoy(n uint64) *Gate {
 	return gw.sorted[n/2%uint64(len(gw.sorted))]
 }
 
-// presented reports whether the request has anything where any of the proxies looks for
-// a credential.
-func (gw *gateway) presented(r *http.Request, g *Gate) bool {
-	return anything(r, &gw.face().slots) || anything(r, &g.main.slots)
-}
+// presented reports whether the request has anything where a credential is usual.
+func (gw *gateway) presented(r *http.Request) bool { return anything(r, &gw.face.slots) }
 
 func anything(r *http.Request, s *slots) bool {
 	for i := range s.list {
@@ -228,11 +207,4 @@ func anything(r *http.Request, s *slots) bool {
 		}
 	}
 	return false
-}
-
-func (gw *gateway) challenges(rejected bool) []string {
-	if rejected {
-		return gw.face().rejected
-	}
-	return gw.face().plain
 }

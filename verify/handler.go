@@ -101,7 +101,7 @@ func (h *Handler) checkLogs(ctx caddy.Context) {
 	var headers []string
 	inQuery := false
 	if h.gateway != nil {
-		s := &h.gateway.face().slots
+		s := &h.gateway.face.slots
 		headers, inQuery = s.names(InHeader), s.query
 	}
 	for _, g := range gates {
@@ -279,12 +279,12 @@ func (h *Handler) strip(r *http.Request) {
 	for _, g := range h.gateway.sorted {
 		g.strip(r, h.lookAlikes)
 	}
-	h.gateway.face().slots.strip(r, h.lookAlikes)
+	h.gateway.face.slots.strip(r, h.lookAlikes)
 }
 
 // admit verifies the caller, removes the credential, and judges the rules.
 func (h *Handler) admit(g *Gate, r *http.Request, x *exchange.Exchange, now time.Time) *exchange.Refusal {
-	presented := h.gateway != nil && h.gateway.presented(r, g)
+	presented := h.gateway != nil && h.gateway.presented(r)
 	entries, err := g.verify(r, x, now, h.admission(r, now))
 	query := r.URL.RawQuery
 	g.strip(r, h.lookAlikes)

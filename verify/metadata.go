@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -82,10 +83,11 @@ func (m *resource) join(other *resource) *resource {
 	case m == nil:
 		return &resource{Servers: other.Servers, Scopes: other.Scopes, Methods: other.Methods, Algs: other.Algs, DPoP: other.DPoP}
 	}
-	m.Servers, m.Scopes = union(m.Servers, other.Servers), union(m.Scopes, other.Scopes)
-	m.Methods, m.Algs = union(m.Methods, other.Methods), union(m.Algs, other.Algs)
-	m.DPoP = m.DPoP && other.DPoP
-	return m
+	return &resource{
+		Servers: union(slices.Clip(m.Servers), other.Servers), Scopes: union(slices.Clip(m.Scopes), other.Scopes),
+		Methods: union(slices.Clip(m.Methods), other.Methods), Algs: union(slices.Clip(m.Algs), other.Algs),
+		DPoP: m.DPoP && other.DPoP,
+	}
 }
 
 // serve answers a request for the metadata; false if r is something else. base is the
@@ -180,7 +182,7 @@ func (h *Handler) advertise(r *http.Request, m *resource, received string, chall
 // metadata is what the handler says of the resource.
 func (h *Handler) metadata() *resource {
 	if h.gateway != nil {
-		return h.gateway.face().resource
+		return h.gateway.face.resource
 	}
 	return h.gate.resource
 }
@@ -192,8 +194,7 @@ type Metadata struct {
 	// The proxy of the rr app that is described. Default: all of them together.
 	Proxy string `json:"proxy,omitempty"`
 
-	resource  *resource
-	directory Directory // of the proxies that come and go, if they are described too
+	resource *resource
 }
 
 // CaddyModule returns the Caddy module information.
@@ -214,7 +215,6 @@ func (m *Metadata) Provision(ctx caddy.Context) error {
 		for _, g := range app.VerifyGates() {
 			m.resource = m.resource.join(g.resource)
 		}
-		m.directory = app.Directory()
 		return nil
 	}
 	g, err := app.VerifyGate(m.Proxy)
@@ -226,11 +226,7 @@ func (m *Metadata) Provision(ctx caddy.Context) error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (m *Metadata) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	doc := m.resource
-	if m.directory != nil {
-		doc = doc.join(m.directory.Face().resource)
-	}
-	if done, err := doc.serve(w, r); done {
+	if done, err := m.resource.serve(w, r); done {
 		return err
 	}
 	return next.ServeHTTP(w, r)

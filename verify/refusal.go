@@ -34,7 +34,7 @@ func (h *Handler) refusalFor(g *Gate, r *http.Request, err error, presented bool
 		metrics.Throttled()
 	}
 	if h.gateway != nil && ref.Status == http.StatusUnauthorized {
-		ref.Challenges = h.gateway.challenges(presented)
+		ref.Challenges = h.gateway.face.challenges(presented)
 	}
 	return ref
 }

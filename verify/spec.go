@@ -72,6 +72,7 @@ type accepted struct {
 	verifier Verifier
 	set      *rule.Set
 	expires  time.Time
+	named    bool // label is a credential's name
 	used     func(time.Time)
 	print    digest       // fingerprint of a verifier that is not opaque
 	alone    [1]*accepted // itself, as the list of what recognised a caller

@@ -53,6 +53,7 @@ type handler struct {
 	now       func() time.Time
 	origins   *http.CrossOriginProtection
 	replies   *replies
+	guesses   *guesses
 	routes    *router
 	huma      huma.API
 	document  func() ([]byte, error) // the OpenAPI document, made when it is first asked for
@@ -65,7 +66,8 @@ func New(c Catalogue, o Options) http.Handler {
 	h := &handler{
 		catalogue: c, options: o, log: o.Log, now: o.Now,
 		origins: http.NewCrossOriginProtection(),
-		replies: &replies{running: map[string]bool{}},
+		replies: &replies{running: map[string]bool{}, count: map[string]int{}},
+		guesses: &guesses{table: map[string]*guessing{}},
 	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)

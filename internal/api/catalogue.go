@@ -35,7 +35,7 @@ type Catalogue interface {
 	Check(ctx context.Context, client, proxy string, r *http.Request) (exchange.Report, error)
 	// Test tries the target of a proxy.
 	Test(ctx context.Context, client, proxy string) (catalog.TestResult, error)
-	BeginConsent(ctx context.Context, client, id, redirectURI string) (string, error)
+	BeginConsent(ctx context.Context, who audit.Actor, client, id, redirectURI string) (string, error)
 	EndConsent(ctx context.Context, query url.Values) (client, id string, err error)
 	Audit(ctx context.Context, after uint64) iter.Seq2[audit.Entry, error]
 	// AuditHead is the number and hash of the last entry of the audit log.
@@ -46,6 +46,12 @@ type Catalogue interface {
 
 // Tx is one change, as *catalog.Tx.
 type Tx interface {
+	// Client, Credential, Target, Proxy and Block are records as the change finds them.
+	Client(id string) (*store.Client, error)
+	Credential(client, id string) (*store.Credential, error)
+	Target(client, id string) (*store.Target, error)
+	Proxy(client, id string) (*store.Proxy, error)
+	Block(client, id string) (*store.Block, error)
 	// Put makes a record that has no version, or replaces the version that it has.
 	Put(action string, record any, fields ...string) error
 	Delete(record any, force bool) error

@@ -43,7 +43,7 @@ func (h *handler) authorize(ctx context.Context, in *consentIn) (*consentOut, er
 	if err != nil {
 		return nil, err
 	}
-	target, err := h.catalogue.BeginConsent(ctx, in.Client, in.ID, redirect)
+	target, err := h.catalogue.BeginConsent(ctx, principalOf(ctx).Actor, in.Client, in.ID, redirect)
 	if err != nil {
 		return nil, err
 	}

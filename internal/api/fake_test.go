@@ -208,7 +208,7 @@ func (f *fake) Check(_ context.Context, client, id string, r *http.Request) (exc
 	return exchange.Report{Decision: exchange.CodeDenied, Status: 403, Credential: "agent", Steps: []exchange.Step{{Scope: "proxy", What: "rule", Result: "denies"}}}, nil
 }
 
-func (f *fake) BeginConsent(_ context.Context, _, id, redirect string) (string, error) {
+func (f *fake) BeginConsent(_ context.Context, _ audit.Actor, _, id, redirect string) (string, error) {
 	return "https://login.example/authorize?state=s&redirect_uri=" + url.QueryEscape(redirect), nil
 }
 
@@ -312,6 +312,35 @@ func (tx *fakeTx) at(bucket, id string) any {
 		return r
 	}
 	return tx.f.records[bucket][id]
+}
+
+func atTx[R any](tx *fakeTx, bucket, client, id string) (*R, error) {
+	r := tx.at(bucket, id)
+	for _, other := range tx.f.records[bucket] {
+		if _, name := bucketOf(other); r == nil && name == id && headOf(other).Client == client {
+			r = other
+		}
+	}
+	if r == nil || bucket != store.Clients && headOf(r).Client != client {
+		return nil, store.ErrNotFound
+	}
+	return copied(r).(*R), nil
+}
+
+func (tx *fakeTx) Client(id string) (*store.Client, error) {
+	return atTx[store.Client](tx, store.Clients, id, id)
+}
+func (tx *fakeTx) Credential(client, id string) (*store.Credential, error) {
+	return atTx[store.Credential](tx, store.Credentials, client, id)
+}
+func (tx *fakeTx) Target(client, id string) (*store.Target, error) {
+	return atTx[store.Target](tx, store.Targets, client, id)
+}
+func (tx *fakeTx) Proxy(client, id string) (*store.Proxy, error) {
+	return atTx[store.Proxy](tx, store.Proxies, client, id)
+}
+func (tx *fakeTx) Block(client, id string) (*store.Block, error) {
+	return atTx[store.Block](tx, store.Blocked, client, id)
 }
 
 func (tx *fakeTx) Put(action string, record any, fields ...string) error {

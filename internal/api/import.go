@@ -48,6 +48,7 @@ type importing struct {
 	owners  map[string]bool // clients that are here, or will be
 	puts    []func(Tx) error
 	taken   []User
+	shown   []store.Head // of the credentials whose keys the answer shows
 	out     Imported
 }
 
@@ -81,6 +82,9 @@ func (h *handler) importAll(ctx context.Context, _ *importIn) (*recordOut[Import
 			if err := put(tx); err != nil {
 				return nil, err
 			}
+		}
+		for i := range x.shown {
+			tells(ctx, store.Credentials, &x.shown[i])
 		}
 		tx.Note("import", "store", "", "", "")
 		return &recordOut[Imported]{Body: x.out}, nil

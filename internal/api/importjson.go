@@ -143,6 +143,7 @@ func (x *importing) readCredential(ctx context.Context, record map[string]any, b
 	}
 	r.ID, _ = x.identify(record, "credentialId")
 	if made != nil && made.Key != "" {
+		x.shown = append(x.shown, r.Head)
 		x.out.Credentials = append(x.out.Credentials, wire.ShowCredential(r, time.Time{}, made))
 	}
 	return x.planCredential(ctx, r)

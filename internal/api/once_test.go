@@ -178,3 +178,56 @@ func TestKeptAnswersAreSealed(t *testing.T) {
 		}
 	}
 }
+
+// TestAnswersOfOthersStay: requests of one client do not make the gateway forget the answers
+// of another.
+func TestAnswersOfOthersStay(t *testing.T) {
+	k := newKit(t)
+	body := fmt.Sprintf(generated, "agent")
+	k.call("POST", "/clients/globex/credentials", body, key("mine")).want(http.StatusCreated)
+	for i := range 2_500 {
+		_, err := k.fake.store.Apply(t.Context(), store.Put{
+			Bucket: store.Replies, Key: fmt.Sprint("acme-", i), Version: 1,
+			Value: map[string]any{"client": "acme", "expires_at": k.clock.Now().Add(24*time.Hour + time.Duration(i)*time.Second)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.clock.pass(11 * time.Minute)
+	k.call("POST", "/clients/acme/targets", fmt.Sprintf(targetBody, "a"), key("k")).want(http.StatusCreated)
+	n := 0
+	for sealed, err := range k.fake.store.List(t.Context(), store.Replies, "acme-") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; sealed.Key == "acme-0" {
+			t.Error("the oldest stays")
+		}
+	}
+	if n < 800 || n > 1000 {
+		t.Errorf("%d answers of acme stay", n)
+	}
+	if k.call("POST", "/clients/globex/credentials", body, key("mine")).want(http.StatusCreated).Header.Get("Idempotency-Replayed") == "" {
+		t.Error("it was not replayed")
+	}
+}
+
+// TestWhatWasDeletedIsNotShownAgain: nor is its secret.
+func TestWhatWasDeletedIsNotShownAgain(t *testing.T) {
+	k := newKit(t)
+	body := fmt.Sprintf(generated, "agent")
+	made := k.call("POST", "/clients/acme/credentials", body, key("k")).want(http.StatusCreated)
+	one := "/clients/acme/credentials/" + made.text("credentials.0.credentialId")
+	k.call("POST", one+"/rotate", "", key("r")).want(http.StatusOK)
+	k.call("DELETE", one, "").want(http.StatusOK)
+	k.call("POST", "/clients/acme/credentials", body, key("k")).problem(http.StatusNotFound, "not-found")
+	k.call("POST", one+"/rotate", "", key("r")).problem(http.StatusNotFound, "not-found")
+	k.call("POST", "/clients/acme/credentials", body, key("k2")).want(http.StatusCreated)
+
+	list := `{"client":"acme","credentials":[{"credentialName":"i","credentialType":"proxy","credentialAuthType":"key"}]}`
+	made = k.call("POST", "/store/import", list, key("i")).want(http.StatusOK)
+	k.call("POST", "/store/import", list, key("i")).want(http.StatusOK)
+	k.call("DELETE", "/clients/acme/credentials/"+made.text("credentials.0.credentialId"), "").want(http.StatusOK)
+	k.call("POST", "/store/import", list, key("i")).problem(http.StatusNotFound, "not-found")
+}

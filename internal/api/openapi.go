@@ -225,7 +225,7 @@ func (h *handler) problems(codes []string) *huma.Response {
 		for _, code := range codes {
 			words = append(words, kinds[code].title+" (`"+code+"`)")
 			r.Content[problemType].Examples[code] = &huma.Example{Ref: "#/components/examples/" + code}
-			if kinds[code].status == http.StatusServiceUnavailable || code == codeRunning {
+			if kinds[code].status == http.StatusServiceUnavailable || code == codeRunning || code == codeThrottled {
 				r.Headers = map[string]*huma.Header{"Retry-After": {Description: "Seconds to wait", Schema: &huma.Schema{Type: huma.TypeInteger}}}
 			}
 		}

@@ -32,6 +32,7 @@ const (
 	codeMediaType    = "unsupported-media-type"
 	codeInvalid      = "invalid"
 	codeKeyReused    = "idempotency-key-reused"
+	codeThrottled    = "too-many-failures"
 	codeInternal     = "internal"
 	codeUnsupported  = "not-supported"
 	codeUnavailable  = "store-unavailable"
@@ -60,6 +61,7 @@ var kinds = map[string]struct {
 	codeMediaType:    {http.StatusUnsupportedMediaType, "The body is not application/json"},
 	codeInvalid:      {http.StatusUnprocessableEntity, "The request is not valid"},
 	codeKeyReused:    {http.StatusUnprocessableEntity, "The idempotency key belongs to another request"},
+	codeThrottled:    {http.StatusTooManyRequests, "Too many checks of unknown callers"},
 	codeInternal:     {http.StatusInternalServerError, "The gateway failed"},
 	codeUnsupported:  {http.StatusNotImplemented, "This store cannot do it"},
 	codeUnavailable:  {http.StatusServiceUnavailable, "The store cannot be reached"},

@@ -290,3 +290,48 @@ func withoutTimes(body []byte) string {
 		text = text[:i] + text[end:]
 	}
 }
+
+// TestImportForAnUnknownClient: the place of its id is named.
+func TestImportForAnUnknownClient(t *testing.T) {
+	k := newReal(t)
+	for body, want := range map[string]string{
+		`{"targets":[{"targetName":"a","targetBaseURL":"http://127.0.0.1:9"},{"targetName":"b","clientId":"nobody","targetBaseURL":"http://127.0.0.1:9"}]}`: "/targets/1/clientId",
+		`{"client":"nobody","targets":[{"targetName":"a","targetBaseURL":"http://127.0.0.1:9"}]}`:                                                           "/client",
+		`{"credentials":[{"credentialName":"b","clientId":"nobody","credentialType":"proxy","credentialAuthType":"key"}]}`:                                  "/credentials/0/clientId",
+		`{"proxies":[{"proxyName":"p","clientId":"nobody","proxyProxyCredentialId":"a","proxyTargetId":"b","proxyTargetCredentialId":"c"}]}`:                "/proxies/0/clientId",
+		`{"targets":[{"targetName":"b","clientId":7,"targetBaseURL":"http://127.0.0.1:9"}]}`:                                                                "/targets/0/clientId",
+	} {
+		if places := k.call("POST", "/store/import", body).problem(http.StatusUnprocessableEntity, "invalid"); !slices.Equal(places, []string{want}) {
+			t.Errorf("%s: %v", body, places)
+		}
+	}
+}
+
+// TestConsentsAreBounded: who asks for many, forgets the oldest; each is in the audit log.
+func TestConsentsAreBounded(t *testing.T) {
+	k := newReal(t)
+	id, _ := k.make("default", "credentials", `{"credentialType":"target","credentialAuthType":"oauth2","credentialName":"c",
+		"credentialSecret":{"grant":"authorization_code","authorizationUrl":"http://127.0.0.1:9/authorize","tokenUrl":"http://127.0.0.1:9/token","clientId":"rr","clientAuth":"none"}}`)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 15 {
+				k.call("POST", "/clients/default/credentials/"+id+"/oauth2/authorize", `{"redirectUri":"https://gateway.example/cb"}`).want(http.StatusOK)
+			}
+		})
+	}
+	all.Wait()
+	n := 0
+	for _, err := range k.fake.store.List(t.Context(), store.Consents, "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 100 {
+		t.Errorf("%d are awaited", n)
+	}
+	if log := string(k.get("/rr/audit?limit=1000")); strings.Count(log, `"authorize"`) != 120 {
+		t.Errorf("%d are in the audit log", strings.Count(log, `"authorize"`))
+	}
+}

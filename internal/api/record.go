@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/caddy-rr/caddy-rr/internal/catalog"
 	"github.com/caddy-rr/caddy-rr/internal/wire"
@@ -20,6 +21,7 @@ type resource[R, V, E any] struct {
 	plural, singular string
 	get              func(ctx context.Context, client, id string) (*R, error)
 	list             func(ctx context.Context, client string, q catalog.Query) ([]*R, string, error)
+	now              func(tx Tx, client, id string) (*R, error)
 	decode           func(body []byte, old *R) (*R, *wire.Generated, error)
 	show             func(*R, *wire.Generated) V
 	envelope         func(shown []V, cursor string) E
@@ -120,35 +122,29 @@ func (s *resource[R, V, E]) create(ctx context.Context, h *handler, client strin
 		if err := tx.Put("create", &record, memberNames(body)...); err != nil {
 			return nil, err
 		}
+		tells(ctx, s.plural, s.head(&record))
 		out := s.answer(&record, made)
 		out.Location = s.plural + "/" + s.head(&record).ID
 		return out, nil
 	})
 }
 
-// replace changes a record to what edit makes of it. What somebody else changes meanwhile is
-// not lost: with a condition it is a problem, without one the change is made on top of it.
+// replace changes a record to what edit makes of it.
 func (s *resource[R, V, E]) replace(ctx context.Context, h *handler, client, id, action string, c condition, edit func(old *R) (*R, *wire.Generated, error)) (*recordOut[E], error) {
-	return again(c, func() (*recordOut[E], error) {
-		old, err := s.get(ctx, client, id)
-		if err != nil {
-			return nil, s.missing(err)
-		}
-		if err := s.changeable(old, c); err != nil {
-			return nil, err
-		}
+	return changeLatest(ctx, h, s, client, id, c, func(old *R) (func(Tx) (*recordOut[E], error), error) {
 		edited, made, err := edit(old)
 		if err != nil {
 			return nil, err
 		}
 		fields := s.changed(old, edited)
-		return change(ctx, h, func(tx Tx) (*recordOut[E], error) {
+		return func(tx Tx) (*recordOut[E], error) {
 			record := *edited
 			if err := tx.Put(action, &record, fields...); err != nil {
 				return nil, err
 			}
+			tells(ctx, s.plural, s.head(&record))
 			return s.answer(&record, made), nil
-		})
+		}, nil
 	})
 }
 
@@ -157,29 +153,60 @@ func (s *resource[R, V, E]) remove(ctx context.Context, h *handler, client, id s
 	if err != nil {
 		return nil, err
 	}
-	return again(c, func() (*doneOut, error) {
-		record, err := s.get(ctx, client, id)
+	_, err = changeLatest(ctx, h, s, client, id, c, func(old *R) (func(Tx) (*recordOut[E], error), error) {
+		return func(tx Tx) (*recordOut[E], error) { return nil, tx.Delete(old, forced) }, nil
+	})
+	return &doneOut{Done{success}}, err
+}
+
+const (
+	// outside is how often a change is planned before it is made; after that, within it.
+	outside = 3
+	// tries is how often in all it is begun anew because the record was changed meanwhile.
+	tries = 20
+	// pause is how long the first pause is between tries; each is longer by as much.
+	pause = 5 * time.Millisecond
+)
+
+// changeLatest makes a change to a record as it is by then. plan returns what makes it; it
+// may cost time, such as for hashing a password, so that it is called while nobody waits for
+// it, as long as nobody else is quicker with another change each time. With a condition,
+// that is a problem; without one, what others change is not lost, and the change is made.
+func changeLatest[R, V, E, O any](ctx context.Context, h *handler, s *resource[R, V, E], client, id string, c condition,
+	plan func(old *R) (func(Tx) (*recordOut[O], error), error),
+) (*recordOut[O], error) {
+	planned := func(old *R, err error) (func(Tx) (*recordOut[O], error), error) {
+		if err == nil {
+			err = s.changeable(old, c)
+		}
 		if err != nil {
 			return nil, s.missing(err)
 		}
-		if err := s.changeable(record, c); err != nil {
+		return plan(old)
+	}
+	within := func(tx Tx) (*recordOut[O], error) {
+		put, err := planned(s.now(tx, client, id))
+		if err != nil {
 			return nil, err
 		}
-		err = h.catalogue.Change(ctx, principalOf(ctx).Actor, func(tx Tx) error { return tx.Delete(record, forced) })
-		return &doneOut{Done{success}}, err
-	})
-}
-
-// tries is how often a change without a condition is begun anew because the record was
-// changed while it was being made.
-const tries = 5
-
-// again runs a change until nobody was quicker, or there was a condition.
-func again[T any](c condition, f func() (*T, error)) (*T, error) {
+		return put(tx)
+	}
 	for i := 1; ; i++ {
-		out, err := f()
-		if !errors.Is(err, store.ErrConflict) || c.set || i == tries {
+		put := within
+		if i <= outside {
+			var err error
+			if put, err = planned(s.get(ctx, client, id)); err != nil {
+				return nil, err
+			}
+		}
+		out, err := change(ctx, h, put)
+		if !errors.Is(err, store.ErrConflict) || c.set && !c.any || i == tries {
 			return out, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Duration(i) * pause):
 		}
 	}
 }

@@ -2,9 +2,12 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/caddy-rr/caddy-rr/internal/catalog"
+	"github.com/caddy-rr/caddy-rr/internal/exchange"
 	"github.com/caddy-rr/caddy-rr/internal/wire"
 	"github.com/caddy-rr/caddy-rr/store"
 )
@@ -123,7 +126,7 @@ func (h *handler) proxyOperations() {
 		body:       takes[wire.ProxyRequest](exampleProxyRequest), example: exampleProxies,
 	})
 	add(h, operation{
-		id: "checkProxy", method: http.MethodPost, path: "/clients/{client}/proxies/{id}/check", tag: s.plural, role: Editor, kind: "check",
+		id: "checkProxy", method: http.MethodPost, path: "/clients/{client}/proxies/{id}/check", tag: s.plural, role: Editor, kind: "check", problems: []string{codeThrottled},
 		summary: "Tell what would happen to a request", text: "Nothing is sent to the upstream. Keys of issuers are fetched, and introspection endpoints asked, as the gateway would.",
 		body: takes[wire.CheckRequest](exampleCheckRequest), example: exampleCheck,
 	}, h.check)
@@ -151,6 +154,9 @@ type CheckStep struct {
 	Result string `json:"result" doc:"What it says" example:"matches"`
 }
 
+// beforeCallers are decisions for which nobody looks at the caller.
+var beforeCallers = []string{exchange.CodeGranted, exchange.CodeMethodRefused, exchange.CodeBadPath, exchange.CodeIncomplete}
+
 type checkOut struct{ Body Check }
 
 func (h *handler) check(ctx context.Context, in *checkIn) (*checkOut, error) {
@@ -162,10 +168,20 @@ func (h *handler) check(ctx context.Context, in *checkIn) (*checkOut, error) {
 	if err != nil {
 		return nil, badMember("/path", "%s", err)
 	}
+	who := principalOf(ctx).Actor
+	over, wait := h.guesses.begin(who.Kind+" "+who.Name, h.now())
+	if over == nil {
+		return nil, problem(codeThrottled, "too many checks were about callers that are not recognised").again(wait)
+	}
+	bare := len(request.Header) == 0 && request.URL.RawQuery == "" // nobody can be recognised by it
+	guessed := true                                                // whatever comes of it, even a panic
+	defer func() { over(guessed) }()
 	report, err := h.catalogue.Check(ctx, in.Client, in.ID, request)
 	if err != nil {
+		guessed = !errors.Is(err, store.ErrNotFound)
 		return nil, h.proxies.missing(err)
 	}
+	guessed = report.Credential == "" && !bare && !slices.Contains(beforeCallers, report.Decision)
 	out := &checkOut{Check{report.Decision, report.Status, report.Credential, report.Upstream, []CheckStep{}, success}}
 	for _, s := range report.Steps {
 		out.Body.Rules = append(out.Body.Rules, CheckStep{s.Scope, s.What, s.Result})

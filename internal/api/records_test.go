@@ -309,7 +309,12 @@ func TestChangeOnTopOfAnother(t *testing.T) {
 		defer k.fake.mu.Unlock()
 		k.fake.records[store.Targets][id].(*store.Target).Version++
 	}
-	k.call("PUT", one, `{"targetTestPath":"/up"}`).problem(http.StatusPreconditionFailed, "stale")
+	k.call("PUT", one, `{"targetTestPath":"/up"}`).want(http.StatusOK)
+	k.call("PUT", one, `{"targetTestPath":"/up2"}`, header("If-Match", "*")).want(http.StatusOK)
+	k.call("POST", one+"/rules", `{"effect":"deny"}`).want(http.StatusCreated)
+	version := k.fake.records[store.Targets][id].(*store.Target).Version
+	k.call("PUT", one, `{"targetTestPath":"/up3"}`, header("If-Match", fmt.Sprintf(`"%d"`, version))).problem(http.StatusPreconditionFailed, "stale")
+	k.call("DELETE", one, "").want(http.StatusOK)
 }
 
 // TestDeclared: what the configuration declares is shown, without an ETag, and not changed.

@@ -65,6 +65,7 @@ func clientResource(c Catalogue) *resource[store.Client, wire.Client, Clients] {
 		plural: store.Clients, singular: "client",
 		get:  func(ctx context.Context, _, id string) (*store.Client, error) { return c.Client(ctx, id) },
 		list: clientsOf(c),
+		now:  func(tx Tx, _, id string) (*store.Client, error) { return tx.Client(id) },
 		decode: func(body []byte, old *store.Client) (*store.Client, *wire.Generated, error) {
 			r, err := wire.DecodeClient(body, old)
 			return r, nil, err
@@ -79,7 +80,7 @@ func clientResource(c Catalogue) *resource[store.Client, wire.Client, Clients] {
 func credentialResource(c Catalogue) *resource[store.Credential, wire.Credential, Credentials] {
 	return &resource[store.Credential, wire.Credential, Credentials]{
 		plural: store.Credentials, singular: "credential",
-		get: c.Credential, list: c.Credentials, decode: wire.DecodeCredential,
+		get: c.Credential, list: c.Credentials, now: Tx.Credential, decode: wire.DecodeCredential,
 		show: func(r *store.Credential, made *wire.Generated) wire.Credential {
 			return wire.ShowCredential(r, c.LastUsed(r.Client, r.ID), made)
 		},
@@ -93,7 +94,7 @@ func credentialResource(c Catalogue) *resource[store.Credential, wire.Credential
 func targetResource(c Catalogue) *resource[store.Target, wire.Target, Targets] {
 	return &resource[store.Target, wire.Target, Targets]{
 		plural: store.Targets, singular: "target",
-		get: c.Target, list: c.Targets,
+		get: c.Target, list: c.Targets, now: Tx.Target,
 		decode: func(body []byte, old *store.Target) (*store.Target, *wire.Generated, error) {
 			r, err := wire.DecodeTarget(body, old)
 			return r, nil, err
@@ -108,7 +109,7 @@ func targetResource(c Catalogue) *resource[store.Target, wire.Target, Targets] {
 func proxyResource(c Catalogue) *resource[store.Proxy, wire.Proxy, Proxies] {
 	return &resource[store.Proxy, wire.Proxy, Proxies]{
 		plural: store.Proxies, singular: "proxy",
-		get: c.Proxy, list: c.Proxies,
+		get: c.Proxy, list: c.Proxies, now: Tx.Proxy,
 		decode: func(body []byte, old *store.Proxy) (*store.Proxy, *wire.Generated, error) {
 			r, err := wire.DecodeProxy(body, old)
 			return r, nil, err
@@ -126,7 +127,7 @@ func proxyResource(c Catalogue) *resource[store.Proxy, wire.Proxy, Proxies] {
 func blockResource(c Catalogue) *resource[store.Block, wire.Block, Blocklist] {
 	return &resource[store.Block, wire.Block, Blocklist]{
 		plural: store.Blocked, singular: "entry of the blocklist",
-		get: c.Block, list: c.Blocks,
+		get: c.Block, list: c.Blocks, now: Tx.Block,
 		decode: func(body []byte, old *store.Block) (*store.Block, *wire.Generated, error) {
 			r, err := wire.DecodeBlock(body, old)
 			return r, nil, err

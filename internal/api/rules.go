@@ -140,34 +140,28 @@ func (s *ruled[R, V, E]) readRule(ctx context.Context, in *ruleReadIn) (*readOut
 func (s *ruled[R, V, E]) editRules(ctx context.Context, h *handler, in *One, c condition, action string,
 	edit func(old []store.Rule) ([]store.Rule, *store.Rule, error),
 ) (*recordOut[Rules], error) {
-	return again(c, func() (*recordOut[Rules], error) {
-		old, err := s.get(ctx, in.Client, in.ID)
-		if err != nil {
-			return nil, s.missing(err)
-		}
-		if err := s.changeable(old, c); err != nil {
-			return nil, err
-		}
-		rules, about, err := edit(slices.Clone(*s.rules(old)))
+	return changeLatest(ctx, h, s.resource, in.Client, in.ID, c, func(old *R) (func(Tx) (*recordOut[Rules], error), error) {
+		rules, rule, err := edit(slices.Clone(*s.rules(old)))
 		if err == nil {
 			err = wire.CheckRules(rules)
 		}
 		if err != nil {
 			return nil, err
 		}
-		return change(ctx, h, func(tx Tx) (*recordOut[Rules], error) {
+		return func(tx Tx) (*recordOut[Rules], error) {
 			record := *old
-			*s.rules(&record) = rules
+			*s.rules(&record) = slices.Clone(rules)
 			if err := tx.Put("update", &record, "rules"); err != nil {
 				return nil, err
 			}
-			tx.Note(action, "rules", about.ID, in.Client, s.plural+"/"+s.head(&record).ID)
-			out := &recordOut[Rules]{ETag: tagOf(s.head(&record).Version), Body: rulesOut(s.head(&record), *about)}
+			tells(ctx, s.plural, s.head(&record))
+			tx.Note(action, "rules", rule.ID, in.Client, s.plural+"/"+s.head(&record).ID)
+			out := &recordOut[Rules]{ETag: tagOf(s.head(&record).Version), Body: rulesOut(s.head(&record), *rule)}
 			if action == "create" {
-				out.Location = "rules/" + about.ID
+				out.Location = "rules/" + rule.ID
 			}
 			return out, nil
-		})
+		}, nil
 	})
 }
 

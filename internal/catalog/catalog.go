@@ -38,7 +38,6 @@ type Catalog struct {
 
 	records atomic.Pointer[Records]
 	served  sync.Map // uuid.UUID → *served
-	face    atomic.Pointer[verify.Face]
 
 	mu       sync.Mutex
 	accepts  map[uuid.UUID]*unit[*accepting]
@@ -56,7 +55,6 @@ func New(ctx caddy.Context, log *zap.Logger, o Options) *Catalog {
 		presents: map[uuid.UUID]*unit[*presenting]{},
 		targets:  map[uuid.UUID]*unit[*reaching]{},
 	}
-	c.face.Store(new(verify.Face))
 	return c
 }
 
@@ -203,19 +201,6 @@ func (c *Catalog) Any(n uint64) *verify.Gate {
 		return nil
 	}
 	return g
-}
-
-// Face implements verify.Directory.
-func (c *Catalog) Face() *verify.Face { return c.face.Load() }
-
-// show adds a credential to what a gateway shows to callers it does not know.
-func (c *Catalog) show(v *verify.Credential) {
-	for {
-		old := c.face.Load()
-		if n := old.With(v); n == old || c.face.CompareAndSwap(old, n) {
-			return
-		}
-	}
 }
 
 var _ verify.Directory = (*Catalog)(nil)

@@ -180,8 +180,8 @@ func TestRefusedChangesChangeNothing(t *testing.T) {
 		}
 		n++
 	}
-	if n != 4 {
-		t.Errorf("%d entries in the audit log, want those of four creations", n)
+	if n != 5 { // the credential is bound to the target, too
+		t.Errorf("%d entries in the audit log, want those of four creations and a binding", n)
 	}
 }
 
@@ -267,7 +267,7 @@ func TestParallelChanges(t *testing.T) {
 	if len(ids) != n+3 { // and caller, secret, wanted
 		t.Errorf("%d credentials, want %d", len(ids), n+3)
 	}
-	if count, err := audit.Verify(k.Audit(t.Context(), 0)); err != nil || count != uint64(4+n+1+n) {
+	if count, err := audit.Verify(k.Audit(t.Context(), 0)); err != nil || count != uint64(5+n+1+n) {
 		t.Errorf("audit log: %d entries, %v", count, err)
 	}
 }
@@ -498,4 +498,53 @@ func TestAnIDOfAnotherClientIsNotTaken(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestAllAddressesAreLookedUpAtOnce: a change of many targets runs twice, not once for each.
+func TestAllAddressesAreLookedUpAtOnce(t *testing.T) {
+	k := newKit(t, nil)
+	runs := 0
+	err := k.Change(t.Context(), admin, func(tx *Tx) error {
+		runs++
+		for i := range 200 {
+			target := aTarget(fmt.Sprint("t", i))
+			target.URL = fmt.Sprintf("http://127.0.%d.%d:9", i/200, i%200)
+			if err := tx.Put("create", target); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || runs != 2 {
+		t.Errorf("%d runs, %v", runs, err)
+	}
+}
+
+// TestASecretGoesNowhereElse: a credential without hosts is bound to where it is first used.
+func TestASecretGoesNowhereElse(t *testing.T) {
+	k := newKit(t, nil)
+	p := k.usual()
+	elsewhere := aTarget("elsewhere")
+	elsewhere.URL = "http://127.0.0.2:9"
+	k.put(elsewhere)
+	leak := aProxy("leak")
+	leak.TargetID = "elsewhere"
+	wantError(t, k.try(leak), "credential secret is bound to http://127.0.0.1:9")
+	vendor, err := k.Target(t.Context(), store.DefaultClient, "vendor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vendor.URL = "http://127.0.0.2:9"
+	wantError(t, k.try(vendor), "is bound to")
+	if err := k.delete(p, false); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, k.try(leak), "is bound to") // also when nothing uses it any more
+	secret, err := k.Credential(t.Context(), store.DefaultClient, "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret.Hosts = []string{"http://127.0.0.1:9", "http://127.0.0.2:9"}
+	k.put(secret)
+	k.put(leak)
 }

@@ -26,7 +26,7 @@ type pending struct {
 	ctx  context.Context
 	run  func(*batch, *view) (*view, bool, error)
 	done chan error
-	lost int // how often another process was faster
+	lost int // how often it could not be written with others, or another process was faster
 }
 
 // maxLost bounds how often a change is tried again because another process was faster.
@@ -95,9 +95,11 @@ func (r *Records) wait(ctx context.Context, run func(*batch, *view) (*view, bool
 	lead := !r.busy
 	r.busy = true
 	r.mu.Unlock()
-	if lead {
-		for r.work() {
-		}
+	if lead { // which is nobody's turn: whoever wants a change waits for that one alone
+		go func() {
+			for r.work() {
+			}
+		}()
 	}
 	return <-p.done
 }
@@ -182,10 +184,11 @@ func (r *Records) commit(b *batch, v *view) (again []*pending) {
 	if err != nil {
 		undo(b.heads)
 	}
+	together := len(b.waiting) > 1 && (errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrNotFound))
 	caughtUp := errors.Is(err, store.ErrConflict) && r.catchUp(ctx, b) == nil
 	for _, p := range b.waiting {
-		if p.lost++; caughtUp && p.lost <= maxLost {
-			again = append(again, p)
+		if p.lost++; (caughtUp || together) && p.lost <= maxLost {
+			again = append(again, p) // alone, so that one does not fail for another
 			continue
 		}
 		p.done <- err

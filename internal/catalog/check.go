@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/caddy-rr/caddy-rr/inject"
@@ -120,10 +119,7 @@ func (l lookups) verdict(key string, ask func(context.Context) error) error {
 	x := l[sum]
 	if x == nil {
 		l[sum] = &lookup{ask: ask}
-		return errLookUp
-	}
-	if !x.done {
-		return errLookUp
+		return nil // the change goes on, so that all its questions come at once, and is made again
 	}
 	return x.err
 }
@@ -171,8 +167,8 @@ func (g given) TargetCredential(id string) (*inject.Credential, error) {
 	return linked{g.c}.TargetCredential(id)
 }
 
-// checkProxy makes sure that a proxy can be used.
-func (c *Catalog) checkProxy(r *store.Proxy, ps *parts) error {
+// checkProxy makes sure that a proxy can be used, and returns the address of its target.
+func (c *Catalog) checkProxy(r *store.Proxy, ps *parts) (address string, err error) {
 	l := c.loader(r.Client, "")
 	defer l.Close()
 	g := given{c, l, map[string]*store.Credential{}, ps.injected}
@@ -187,17 +183,17 @@ func (c *Catalog) checkProxy(r *store.Proxy, ps *parts) error {
 		spec.AcceptRaw = append(spec.AcceptRaw, verify.NobodysKey())
 	}
 	if _, err := verify.NewGate(l, r.Name, place("proxy", r.Name), spec, g); err != nil {
-		return located(err, "proxy", r.Name, "credential_ids")
+		return "", located(err, "proxy", r.Name, "credential_ids")
 	}
 	if ps.missing[r.TargetID] || ps.missing[r.TargetCredentialID] {
-		return nil
+		return "", nil
 	}
 	target, err := c.targetOf(l, r.TargetID, ps.target)
 	if err != nil {
-		return located(err, "target", r.Name, "target_id")
+		return "", located(err, "target", r.Name, "target_id")
 	}
 	_, err = inject.NewGate(l, r.Name, place("proxy", r.Name), target, host.Refer(r.TargetCredentialID), g)
-	return located(err, "proxy", r.Name, "target_credential_id")
+	return target.Address(), located(err, "proxy", r.Name, "target_credential_id")
 }
 
 func (c *Catalog) targetOf(l *host.Loader, id string, r *store.Target) (*inject.Target, error) {
@@ -228,7 +224,7 @@ func (c *Catalog) checkBinding(_ context.Context, r *store.Credential, targetID 
 }
 
 // checkCredentialGoes makes sure that a stored credential may be sent to a target.
-func (c *Catalog) checkCredentialGoes(_ context.Context, credential string, r *store.Target) error {
+func (c *Catalog) checkCredentialGoes(credential string, r *store.Target) error {
 	l := c.loader(r.Client, "")
 	defer l.Close()
 	t, err := compileTarget(l, r)
@@ -236,12 +232,15 @@ func (c *Catalog) checkCredentialGoes(_ context.Context, credential string, r *s
 		return err
 	}
 	key, _ := parseID(credential)
-	x, err := c.present(key)
+	x, to, declared, err := c.presenting(key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
 	if err == nil && !x.MayGo(t) {
-		err = fmt.Errorf("credential %s is used for the target, and its hosts %s do not let it go to %s", x.Name, strings.Join(slices.Clone(x.Hosts), ", "), t.Address())
+		err = bound(x.Name, x.Hosts, t.Address())
+	}
+	if err == nil {
+		err = mayGo(x, to, declared, t)
 	}
 	return err
 }

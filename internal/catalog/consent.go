@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/caddy-rr/caddy-rr/inject"
 	"github.com/caddy-rr/caddy-rr/internal/audit"
@@ -46,9 +49,15 @@ func (c *Catalog) consents(ctx context.Context, client, text string) (*store.Cre
 	return rec, o, nil
 }
 
+// maxConsents is how many consents of a client are awaited at once; the oldest go.
+const maxConsents = 100
+
+// asking has one consent begun at a time, so that they can be counted.
+var asking sync.Mutex
+
 // BeginConsent begins to ask somebody for consent to a credential: it returns the URL that a
 // browser is to be sent to. The browser comes back to redirectURI within ten minutes.
-func (c *Catalog) BeginConsent(ctx context.Context, client, text, redirectURI string) (string, error) {
+func (c *Catalog) BeginConsent(ctx context.Context, who audit.Actor, client, text, redirectURI string) (string, error) {
 	rec, o, err := c.consents(ctx, client, text)
 	if err != nil {
 		return "", err
@@ -58,8 +67,52 @@ func (c *Catalog) BeginConsent(ctx context.Context, client, text, redirectURI st
 		return "", &Invalid{Field: "spec", Detail: err.Error()}
 	}
 	kept := consent{rec.Client, rec.ID, rec.Version, pending, pending.Expires}
-	_, err = c.Store().Apply(ctx, store.Put{Bucket: store.Consents, Key: stateKey(pending.State), Version: 1, Value: kept})
-	return where, err
+	asking.Lock()
+	defer asking.Unlock()
+	if err := c.dropConsents(ctx, rec.Client, maxConsents-1); err != nil {
+		return "", err
+	}
+	err = c.Change(ctx, who, func(tx *Tx) error {
+		tx.Keep(store.Consents, stateKey(pending.State), 0, 1, kept)
+		tx.Note("authorize", store.Credentials, rec.ID, rec.Client, rec.Name)
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return where, nil
+}
+
+// dropConsents forgets the oldest consents that are awaited for a client, but for some.
+func (c *Catalog) dropConsents(ctx context.Context, client string, but int) error {
+	s := c.Store()
+	if s == nil {
+		return ErrClosed
+	}
+	type place struct {
+		key       string
+		expiresAt time.Time
+	}
+	var awaited []place
+	for item, err := range s.List(ctx, store.Consents, "") {
+		if err != nil {
+			return err
+		}
+		var kept consent
+		if err := item.Open(&kept); err == nil && kept.Client == client {
+			awaited = append(awaited, place{item.Key, kept.ExpiresAt})
+		}
+	}
+	if len(awaited) <= but {
+		return nil
+	}
+	slices.SortFunc(awaited, func(a, b place) int { return a.expiresAt.Compare(b.expiresAt) })
+	var puts []store.Put
+	for _, p := range awaited[:len(awaited)-but] {
+		puts = append(puts, store.Put{Bucket: store.Consents, Key: p.key, Expect: store.Any})
+	}
+	_, err := s.Apply(ctx, puts...)
+	return err
 }
 
 // stateKey is where a consent is kept: the store's file does not show the state.
@@ -70,6 +123,9 @@ func stateKey(state string) string {
 
 // errNoConsent says that nobody was asked for what a browser brings.
 var errNoConsent = fmt.Errorf("no such consent is awaited: it took too long, or the browser has come back once already; ask again: %w", store.ErrNotFound)
+
+// errConsentChanged says that what somebody was asked for is not what there is now.
+var errConsentChanged = &Conflict{Detail: "the credential has been changed since somebody was asked for consent; ask again"}
 
 // EndConsent ends a consent with the query that the browser has brought back. It may be called
 // by anybody: who knows the state was asked.
@@ -99,6 +155,16 @@ func (c *Catalog) EndConsent(ctx context.Context, query url.Values) (client, cre
 	rec, o, err := c.consents(ctx, kept.Client, kept.Credential)
 	if err != nil {
 		return "", "", err
+	}
+	// A code and its verifier are for the endpoint that the credential had when somebody was
+	// asked. What redeems them was made of this version, or of a later one, which is seen by
+	// reading it again.
+	again, err := c.Credential(ctx, kept.Client, kept.Credential)
+	if err != nil {
+		return "", "", err
+	}
+	if rec.Version != kept.Version || again.Version != kept.Version {
+		return "", "", errConsentChanged
 	}
 	if err := o.Redeem(ctx, kept.Pending, query); err != nil {
 		return "", "", fmt.Errorf("credential %s: %w", rec.Name, err)

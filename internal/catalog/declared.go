@@ -26,6 +26,8 @@ type DeclaredCredential struct {
 	Record  *store.Credential // without secrets
 	Accept  *verify.Credential
 	Present *inject.Credential
+	// Goes are where the configuration itself sends it, as scheme://host:port.
+	Goes []string
 }
 
 // DeclaredTarget is a target of the configuration.
@@ -53,6 +55,7 @@ type declaredThing struct {
 	bucket, name, side string
 	accept             *verify.Credential
 	present            *inject.Credential
+	goes               []string
 	target             *inject.Target
 	proxy              *DeclaredProxy
 }
@@ -80,7 +83,7 @@ func (d *Declared) index() *declared {
 		x.names[bucket+"/"+t.name] = t
 	}
 	for _, c := range d.Credentials {
-		t := &declaredThing{name: c.Record.Name, side: c.Record.Side, accept: c.Accept, present: c.Present}
+		t := &declaredThing{name: c.Record.Name, side: c.Record.Side, accept: c.Accept, present: c.Present, goes: c.Goes}
 		add(&c.Record.Head, store.Credentials, t)
 		if c.Accept != nil {
 			for _, k := range c.Accept.Digests() {

@@ -42,7 +42,11 @@ func (tx *Tx) putProxy(action string, r *store.Proxy, fields []string) error {
 	if err := agree(r, ps); err != nil {
 		return err
 	}
-	if err := tx.catalog.checkProxy(r, ps); err != nil {
+	address, err := tx.catalog.checkProxy(r, ps)
+	if err != nil {
+		return err
+	}
+	if err := tx.pin(r, ps, address); err != nil {
 		return err
 	}
 	if exists {
@@ -259,6 +263,7 @@ func (tx *Tx) deleteOwned(client string, t *tenant) error {
 	}
 	var failed error
 	t.proxies.after(uuid.UUID{}, func(p *proxy) bool {
+		tx.again = tx.again || tx.batch.touches(store.Proxies, p.id.String())
 		r := &store.Proxy{Name: p.name}
 		collect(p.id, p.version, r, &r.Head)
 		return true
@@ -280,12 +285,16 @@ func (tx *Tx) deleteOwned(client string, t *tenant) error {
 		return true
 	})
 	t.blocks.after(uuid.UUID{}, func(b *block) bool {
+		tx.again = tx.again || tx.batch.touches(store.Blocked, b.id.String())
 		r := b.record
 		collect(b.id, b.version, &r, &r.Head)
 		return true
 	})
-	if failed != nil {
+	switch {
+	case failed != nil:
 		return failed
+	case tx.again:
+		return errAgain
 	}
 	for _, r := range list {
 		if err := tx.Delete(r, true); err != nil {

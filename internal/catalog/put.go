@@ -56,6 +56,9 @@ func (tx *Tx) putCredential(action string, r *store.Credential, fields []string)
 	if err := tx.identify(r.Rules); err != nil {
 		return err
 	}
+	if n := len(r.Spec) + size(r.Previous); n > maxSpecs {
+		return invalid("spec", "it has %d bytes with the earlier secrets that are still accepted, at most %d are kept; rotate without overlap, which ends them", n, maxSpecs)
+	}
 	r.Previous = slices.DeleteFunc(r.Previous, func(p store.Previous) bool { return !tx.now.Before(p.Until) })
 	if err := tx.catalog.checkCredential(r, tx.looked); err != nil {
 		return err
@@ -85,6 +88,16 @@ func (tx *Tx) putCredential(action string, r *store.Credential, fields []string)
 	return nil
 }
 
+// maxSpecs bounds what a credential and its earlier secrets have together, in bytes.
+const maxSpecs = 4 << 20
+
+func size(previous []store.Previous) (n int) {
+	for _, p := range previous {
+		n += len(p.Spec)
+	}
+	return n
+}
+
 // headOf is what the view has of a credential.
 func headOf(r *store.Credential, id uuid.UUID) *credential {
 	c := &credential{
@@ -106,6 +119,9 @@ func (tx *Tx) keysFree(r *store.Credential, c *credential, keys []digest) error 
 			return taken
 		}
 		if ref, ok := tx.catalog.declared.keys[d]; ok {
+			if r.Client != store.DefaultClient {
+				return &Conflict{Detail: "another credential accepts the same key"}
+			}
 			return conflict("%s, which the configuration declares, accepts the same key", describe(ref))
 		}
 	}
@@ -179,7 +195,7 @@ func (tx *Tx) targetUsers(id uuid.UUID, r *store.Target) error {
 		if r.Region != "" && px.Region != "" && r.Region != px.Region {
 			return &Conflict{Detail: "a proxy of another region uses it", Users: ref}
 		}
-		if err := tx.catalog.checkCredentialGoes(tx.ctx, px.TargetCredentialID, r); err != nil {
+		if err := tx.catalog.checkCredentialGoes(px.TargetCredentialID, r); err != nil {
 			return &Conflict{Detail: err.Error(), Users: ref}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -154,7 +155,7 @@ func (s *served) Holds(proof exchange.Proof) bool {
 
 // label names a proxy in logs and metrics.
 func (c *Catalog) label(p *proxy) string {
-	if p.tenant == store.DefaultClient {
+	if p.tenant == store.DefaultClient && !strings.Contains(p.name, "/") {
 		return p.name
 	}
 	return p.tenant + "/" + p.name
@@ -233,8 +234,12 @@ func (c *Catalog) onward(l *host.Loader, label string, rec *store.Proxy, p *prox
 	if err != nil {
 		return nil, fmt.Errorf("target: %w", err)
 	}
-	if _, err := c.present(p.injected); err != nil {
+	x, to, declared, err := c.presenting(p.injected)
+	if err != nil {
 		return nil, fmt.Errorf("target credential: %w", err)
+	}
+	if err := mayGo(x, to, declared, target); err != nil {
+		return nil, err
 	}
 	return inject.NewGate(l, label, place("proxy", rec.Name), target, host.Refer(p.injected.String()), linked{c})
 }

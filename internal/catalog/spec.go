@@ -10,18 +10,15 @@ import (
 
 // spec is what the view needs of the spec of a proxy credential.
 type spec struct {
-	Kind   string          `json:"kind"`
-	Hashes []string        `json:"hashes"`
-	From   json.RawMessage `json:"from"`
-	Prefix json.RawMessage `json:"prefix"`
+	Kind   string   `json:"kind"`
+	Hashes []string `json:"hashes"`
 }
 
 // traits are what follows from a credential's specs.
 type traits struct {
 	keys []digest // of the keys that recognise it
-	// eager says that it is worth compiling before the first request: because issuers' keys
-	// are fetched then, or because it looks for callers in a place, or by a scheme, that a
-	// gateway has to know of for all of them.
+	// eager says that it is worth compiling before the first request, because issuers' keys
+	// are fetched then.
 	eager bool
 }
 
@@ -33,13 +30,7 @@ func traitsOf(side string, now store.Secret, previous []store.Previous) traits {
 	if json.Unmarshal(now, &s) != nil {
 		return traits{}
 	}
-	t := traits{keys: s.digests(nil)}
-	switch s.Kind {
-	case "key", "bearer", "jwt", "basic":
-		t.eager = len(s.From) > 0 || len(s.Prefix) > 0
-	default:
-		t.eager = true
-	}
+	t := traits{keys: s.digests(nil), eager: s.Kind == "jwt_verify"}
 	for _, p := range previous {
 		var before spec
 		if json.Unmarshal(p.Spec, &before) == nil {

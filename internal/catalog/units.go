@@ -29,8 +29,11 @@ type unit[T any] struct {
 
 type (
 	accepting  struct{ credential *verify.Credential }
-	presenting struct{ credential *inject.Credential }
-	reaching   struct{ target *inject.Target }
+	presenting struct {
+		credential *inject.Credential
+		pinned     []string
+	}
+	reaching struct{ target *inject.Target }
 )
 
 // release ends what the unit holds. Requests that are inside may go on.
@@ -115,7 +118,6 @@ func (c *Catalog) accept(id uuid.UUID) (*verify.Credential, error) {
 			return nil, err
 		}
 		v.Used = c.records.Load().touch(rec.Client, id)
-		c.show(v)
 		if len(v.Digests()) > 0 {
 			// nothing goes on in the background, and there may be very many of these
 			u.release()
@@ -144,8 +146,14 @@ func (c *Catalog) verifier(l *host.Loader, rec *store.Credential) (*verify.Crede
 
 // present is a target credential made ready.
 func (c *Catalog) present(id uuid.UUID) (*inject.Credential, error) {
+	x, _, _, err := c.presenting(id)
+	return x, err
+}
+
+// presenting is present with where a credential without hosts is bound to.
+func (c *Catalog) presenting(id uuid.UUID) (x *inject.Credential, to []string, declared bool, err error) {
 	if d, ok := c.declared.byID[id]; ok {
-		return d.present, nil
+		return d.present, d.goes, true, nil
 	}
 	p, err := ready(c, c.presents, id, func(ctx context.Context, u *unit[*presenting]) (*presenting, error) {
 		rec := new(store.Credential)
@@ -160,12 +168,12 @@ func (c *Catalog) present(id uuid.UUID) (*inject.Credential, error) {
 		}
 		x.Used = c.records.Load().touch(rec.Client, id)
 		l.Start()
-		return &presenting{x}, nil
+		return &presenting{x, rec.Pinned}, nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, false, err
 	}
-	return p.credential, nil
+	return p.credential, p.pinned, false, nil
 }
 
 // injector loads the injector of a target credential.

@@ -2,12 +2,15 @@ package catalog
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"github.com/caddy-rr/caddy-rr/internal/audit"
 	"github.com/caddy-rr/caddy-rr/store"
 )
 
@@ -98,6 +101,9 @@ func (r *Records) housekeep(ctx context.Context) {
 	}
 }
 
+// expireAtOnce is how much of what is over is deleted at once.
+const expireAtOnce = 500
+
 // expire deletes what is over: entries of blocklists, consents that nobody came back from,
 // and answers that were kept for repetitions.
 func (r *Records) expire(ctx context.Context) error {
@@ -112,22 +118,25 @@ func (r *Records) expire(ctx context.Context) error {
 				ExpiresAt time.Time `json:"expires_at"`
 			}
 			if err := item.Open(&kept); err != nil {
-				return err
+				r.log.Warn("what is kept for a time cannot be read", zap.String("bucket", bucket), zap.String("key", item.Key), zap.Error(err))
+				continue
 			}
-			if !kept.ExpiresAt.IsZero() && now.After(kept.ExpiresAt) {
+			if now.After(kept.ExpiresAt) { // without a time, too: an older version has made it
 				puts = append(puts, store.Put{Bucket: bucket, Key: item.Key, Expect: item.Version})
 			}
 		}
-		if len(puts) > 0 {
-			if _, err := r.store.Apply(ctx, puts...); err != nil {
-				return err
+		for some := range slices.Chunk(puts, expireAtOnce) {
+			if _, err := r.store.Apply(ctx, some...); err != nil && !errors.Is(err, store.ErrConflict) {
+				return err // what has been changed meanwhile is looked at next time
 			}
 		}
 	}
 	return r.expireBlocks(ctx, now)
 }
 
+// expireBlocks deletes entries of blocklists that are over.
 func (r *Records) expireBlocks(ctx context.Context, now time.Time) error {
+	who := audit.Actor{Kind: audit.System}
 	return r.wait(ctx, func(b *batch, v *view) (*view, bool, error) {
 		d := v.draft()
 		n := 0
@@ -137,6 +146,10 @@ func (r *Records) expireBlocks(ctx context.Context, now time.Time) error {
 				if at := x.record.ExpiresAt; !at.IsZero() && now.After(at) && !b.touches(store.Blocked, x.id.String()) {
 					b.puts = append(b.puts, store.Put{Bucket: store.Blocked, Key: x.id.String(), Expect: x.version})
 					b.touched[store.Blocked+"\x00"+x.id.String()] = true
+					b.entries = append(b.entries, audit.Entry{
+						Time: now.UTC().Truncate(time.Millisecond), Actor: who, Action: "expire", Resource: store.Blocked,
+						ID: x.id.String(), Client: client, Name: x.record.TokenID + x.record.Subject + x.record.Issuer,
+					})
 					d.dropBlock(x)
 					n++
 				}

@@ -29,8 +29,12 @@ type Exchange struct {
 	// Credential is the name (or kind, for an unnamed one) of the proxy credential that
 	// recognised the caller.
 	Credential string
+	// Named says that the credential has a name; without one Credential is its kind.
+	Named bool
 	// ID is the caller's identity, {http.auth.user.id}.
 	ID string
+	// OwnID says that ID is what the caller's proof says; without it ID is the credential.
+	OwnID bool
 	// Claims are the verified claims of the caller, nil if the kind has none.
 	Claims rule.Claims
 	// Expires is when the caller's proof ends by itself; zero means never.

@@ -28,6 +28,8 @@ var (
 		"198.18.0.0/15",         // benchmarks, RFC 2544
 		"fc00::/7", "fec0::/10", // unique local, RFC 4193, and what was there before it
 		"64:ff9b:1::/48", "::/96", // local NAT64, RFC 8215; IPv4-compatible, RFC 4291 2.5.5.1
+		"::ffff:0:0:0/96", // IPv4-translated, RFC 2765: within somebody's own network
+		"2001::/32",       // Teredo, RFC 4380: tunnels into hosts behind a NAT, and out of use
 	)
 	neverNetworks = prefixes(
 		"0.0.0.0/8", "::/128", // this network, RFC 791
@@ -42,10 +44,12 @@ var (
 	linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 
 	// networks whose addresses hold an IPv4 address that the traffic ends at
-	nat64      = netip.MustParsePrefix("64:ff9b::/96")   // RFC 6052: the last four bytes
-	localNAT64 = netip.MustParsePrefix("64:ff9b:1::/48") // RFC 8215: its owner decides where
-	compatible = netip.MustParsePrefix("::/96")          // RFC 4291 section 2.5.5.1
-	sixToFour  = netip.MustParsePrefix("2002::/16")      // RFC 3056: bytes 2 to 5
+	nat64      = netip.MustParsePrefix("64:ff9b::/96")    // RFC 6052: the last four bytes
+	localNAT64 = netip.MustParsePrefix("64:ff9b:1::/48")  // RFC 8215: its owner decides where
+	compatible = netip.MustParsePrefix("::/96")           // RFC 4291 section 2.5.5.1
+	sixToFour  = netip.MustParsePrefix("2002::/16")       // RFC 3056: bytes 2 to 5
+	translated = netip.MustParsePrefix("::ffff:0:0:0/96") // RFC 2765 (SIIT): the last four bytes
+	teredo     = netip.MustParsePrefix("2001::/32")       // RFC 4380: the server's, and the inverted client's
 )
 
 func prefixes(list ...string) (out []netip.Prefix) {
@@ -83,10 +87,14 @@ func classify(a netip.Addr) class {
 func classifyEmbedded(a netip.Addr) class {
 	b := a.As16()
 	switch {
-	case nat64.Contains(a), compatible.Contains(a):
+	case nat64.Contains(a), compatible.Contains(a), translated.Contains(a):
 		return classify(netip.AddrFrom4([4]byte(b[12:16])))
 	case sixToFour.Contains(a):
 		return classify(netip.AddrFrom4([4]byte(b[2:6])))
+	case teredo.Contains(a):
+		server := netip.AddrFrom4([4]byte(b[4:8]))
+		client := netip.AddrFrom4([4]byte{^b[12], ^b[13], ^b[14], ^b[15]})
+		return max(classify(server), classify(client))
 	case localNAT64.Contains(a):
 		// the four places of RFC 6052 section 2.2 within a /48; byte 8 is not used
 		for _, at := range [][4]byte{

@@ -93,12 +93,13 @@ var (
 )
 
 // hideOfRecord keeps a secret of a record out of logs. Who makes records does not
-// decide what else the log says: a text that could be a part of JSON itself is not looked
-// for, as a log without it would be no JSON any more. Inside JSON's texts a quote is
-// escaped, so what stands between quotes is looked for by itself.
+// decide what else the log says: only what looks random is looked for, and not in the names
+// of fields (see redact.AddGuestSecret); nor is a text that could be a part of JSON itself,
+// as a log without it would be no JSON any more. Inside JSON's texts a quote is escaped, so
+// what stands between quotes is looked for by itself.
 func (l *Loader) hideOfRecord(value string) {
 	for part := range strings.SplitSeq(value, `"`) {
-		if len(part) < 8 || isSyntax(part) {
+		if !redact.LooksRandom(part) || isSyntax(part) {
 			continue
 		}
 		if ofRecords.Add(1) > maxOfRecords {
@@ -108,7 +109,7 @@ func (l *Loader) hideOfRecord(value string) {
 			})
 			continue
 		}
-		release, _ := redact.Default().AddSecret(part)
+		release, _ := redact.Default().AddGuestSecret(part)
 		l.keep(func() {
 			release()
 			ofRecords.Add(-1)

@@ -239,7 +239,7 @@ func TestRecordSecretsAreHidden(t *testing.T) {
 	l := NewRecordLoader(newContext(t), zap.NewNop(), RecordOptions{})
 	defer l.Close()
 	line := func(text string) string { return string(redact.Default().Line([]byte(text))) }
-	for _, value := range []string{"sk-record-0123456789abcdef", `pass-"word\-of-a-record`, "{env.RECORD_SECRET}"} {
+	for _, value := range []string{"sk-record-0123456789abcdef", `pass-"word\-0f4a8e2b7c-of-a-record`, "{env.RECORD_SECRET_0f4a8e2b}"} {
 		load(t, l, fmt.Sprintf(`{"kind":"guest","secret":%q}`, value))
 		log, err := json.Marshal(map[string]string{"x": "a " + value + " b"})
 		if err != nil {
@@ -253,6 +253,12 @@ func TestRecordSecretsAreHidden(t *testing.T) {
 		}
 		if !json.Valid([]byte(got)) {
 			t.Errorf("with %s the log is no JSON: %s", value, got)
+		}
+	}
+	for _, value := range []string{"client_ip", "/api/declared/v1", "proxy-access-denied", "gateway-7.eu-west-1.example.com", "2026-11-26T22:54:00Z", "a phrase of words 17"} {
+		load(t, l, fmt.Sprintf(`{"kind":"guest","secret":%q}`, value))
+		if log := `{"x":"` + value + `"}`; line(log) != log {
+			t.Errorf("whoever makes records decides that the log says %s", line(log))
 		}
 	}
 	entry := `{"level":"info","ts":1700000000.123,"request":{"headers":{},"tls":null},"size":12345678,"ok":false}`
@@ -271,7 +277,7 @@ func TestThatThereIsNoRoomForSecretsIsToldOnce(t *testing.T) {
 		l := NewRecordLoader(newContext(t), zap.New(core), RecordOptions{})
 		defer l.Close()
 		for i := range many {
-			l.hideOfRecord(fmt.Sprintf("a-secret-of-many-%d-%d", n, i))
+			l.hideOfRecord(fmt.Sprintf("a-secret-of-many-%d-a%07d", n, i))
 		}
 		l.hideOfRecord("1234567890123456")
 	}

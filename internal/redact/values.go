@@ -44,6 +44,7 @@ type form struct {
 	length int
 	sum    uint64
 	base64 bool // neighbours in the base64 alphabet belong to it
+	guest  bool // see AddGuestSecret
 }
 
 type sieve [1 << sieveBits / 64]atomic.Uint64
@@ -69,11 +70,53 @@ func (v *values) init() {
 // searched for: it has fewer than 8 bytes, reads as a number (which would make JSON
 // invalid), or there are 10,000 already. Names still hide such a secret.
 func (n *Names) AddSecret(value string) (release func(), held bool) {
-	v := &n.values
 	if len(value) < minValue || strings.Trim(value, "0123456789.eE+-") == "" {
 		return func() {}, false
 	}
-	id, forms := v.id(value), v.index(value)
+	return n.values.hold(n.values.id(value), n.values.index(value, false))
+}
+
+// AddGuestSecret is AddSecret for a secret that somebody else than the operator has said,
+// who must not decide what logs tell of others: held is false unless the value is
+// LooksRandom, and names of fields stay.
+func (n *Names) AddGuestSecret(value string) (release func(), held bool) {
+	if !LooksRandom(value) {
+		return func() {}, false
+	}
+	return n.values.hold(n.values.id("guest "+value), n.values.index(value, true))
+}
+
+const (
+	minGuest = 16 // bytes of a guest's secret
+	minRun   = 8  // letters and digits of it without anything between them
+)
+
+// LooksRandom reports whether a text is nothing that a log has anyway: it has 16 bytes, and
+// in it a run of 8 letters and digits (ASCII) with both. Keys and tokens do. Names, paths,
+// hosts, addresses, times and codes consist of words and numbers with something between.
+func LooksRandom(s string) bool {
+	if len(s) < minGuest {
+		return false
+	}
+	letters, digits := 0, 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9':
+			digits++
+		case c|0x20 >= 'a' && c|0x20 <= 'z':
+			letters++
+		default:
+			letters, digits = 0, 0
+		}
+		if letters > 0 && digits > 0 && letters+digits >= minRun {
+			return true
+		}
+	}
+	return false
+}
+
+// hold has Line hide what is written in these forms.
+func (v *values) hold(id uint64, forms []indexed) (release func(), held bool) {
 	if !v.add(id, forms) {
 		return func() {}, false
 	}
@@ -89,11 +132,11 @@ type indexed struct {
 
 func (v *values) id(value string) uint64 { return maphash.String(v.seed, value) }
 
-func (v *values) index(value string) []indexed {
+func (v *values) index(value string, guest bool) []indexed {
 	var out []indexed
 	for _, w := range writings(value) {
 		h := binary.LittleEndian.Uint64([]byte(w.text[len(w.text)-window:])) * v.mul
-		out = append(out, indexed{h, form{len(w.text), v.id(w.text), w.base64}})
+		out = append(out, indexed{h, form{len(w.text), v.id(w.text), w.base64, guest}})
 	}
 	return out
 }
@@ -203,6 +246,9 @@ func (v *values) match(line []byte, h uint64, end int) (found span) {
 			continue
 		}
 		hide := span{from, end}
+		if f.guest && inName(line, end) {
+			continue
+		}
 		if f.base64 {
 			hide = widen(line, hide)
 		}
@@ -230,6 +276,17 @@ func widen(line []byte, s span) span {
 
 func isBase64(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("+/-_=", c) >= 0
+}
+
+// inName reports whether line[at] is in the name of a field, or just behind it: the text
+// that it is in ends with a quote and a colon. Inside of texts quotes are escaped.
+func inName(line []byte, at int) bool {
+	for ; at < len(line); at++ {
+		if line[at] == '"' && !escaped(line, at) {
+			return at+1 < len(line) && line[at+1] == ':'
+		}
+	}
+	return false
 }
 
 // escaped reports whether line[at] is the second half of a JSON escape.

@@ -170,3 +170,44 @@ func BenchmarkText(b *testing.B) {
 		n.Text("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0")
 	}
 }
+
+func TestAGuestsSecretIsOneAndNoFieldsName(t *testing.T) {
+	n := New()
+	for _, s := range []string{"client_ip", "/api/declared", "proxy-access-denied", "/api/declared/v1/charges", "2001:db8:85a3::8a2e:370:7334", "Mozilla/5.0 (X11; Linux x86_64",
+		"ip-10-0-0-1.eu-west-1.example.com", "2026-11-26T22:54:00Z", "1234567890123456", "correct horse battery staple", "a1b2c3d4e5f6g7h"} {
+		if _, held := n.AddGuestSecret(s); held {
+			t.Errorf("%q is held", s)
+		}
+	}
+	const secret = "request-id-5d1f3b7a9c2e4860"
+	release, held := n.AddGuestSecret(secret)
+	if !held {
+		t.Fatal("not held")
+	}
+	base := base64.StdEncoding.EncodeToString([]byte("u:" + secret))
+	for in, want := range map[string]string{
+		`{"` + secret + `":"a ` + secret + ` b","c":["` + secret + `"]}`: `{"` + secret + `":"a REDACTED b","c":["REDACTED"]}`,
+		`{"x` + secret + `y\"":1,"a":"{\"` + secret + `\":1}"}`:          `{"x` + secret + `y\"":1,"a":"{\"REDACTED\":1}"}`,
+		`{"` + base + `":"Basic ` + base + `"}`:                          `{"` + base + `":"Basic REDACTED"}`,
+		"info\tit is " + secret + "\t{\"" + secret + "\": \"b\"}":        "info\tit is REDACTED\t{\"" + secret + "\": \"b\"}",
+		secret: Redacted,
+	} {
+		if got := string(n.Line([]byte(in))); got != want {
+			t.Errorf("%s is\n%s, want\n%s", in, got, want)
+		}
+	}
+	// of the configuration it is hidden everywhere
+	operators, _ := n.AddSecret(secret)
+	name := []byte(`{"` + secret + `":1}`)
+	if got := string(n.Line(name)); got != `{"REDACTED":1}` {
+		t.Errorf("got %s", got)
+	}
+	operators()
+	if got := string(n.Line(name)); got != string(name) {
+		t.Errorf("got %s", got)
+	}
+	release()
+	if n.values.sieve.Load() != nil {
+		t.Error("something is still looked for")
+	}
+}

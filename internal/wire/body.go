@@ -12,7 +12,11 @@ import (
 )
 
 // reader collects the faults of one body.
-type reader struct{ faults Faults }
+type reader struct {
+	faults Faults
+	failed error // why the body cannot be judged now, nil if it can: ErrBusy
+	size   int   // of all patterns of its rules so far
+}
 
 // fault reports what is wrong at a place.
 func (r *reader) fault(pointer, format string, args ...any) {
@@ -21,9 +25,12 @@ func (r *reader) fault(pointer, format string, args ...any) {
 	}
 }
 
-// err is the faults, nil if there are none.
+// err is the faults, nil if there are none; or why there is nothing to be told of them.
 func (r *reader) err() error {
-	if len(r.faults) == 0 {
+	switch {
+	case r.failed != nil:
+		return r.failed
+	case len(r.faults) == 0:
 		return nil
 	}
 	return r.faults

@@ -34,6 +34,7 @@ type Credential struct {
 	Secret        map[string]any `json:"credentialSecret,omitempty" doc:"The options that are no secrets; and, once, a key that was made"`
 	Effect        string         `json:"credentialDefaultRuleEffect,omitempty" enum:"allow,deny"`
 	Hosts         []string       `json:"credentialHosts,omitempty" doc:"Of target credentials: where it may be sent" example:"[\"api.stripe.com\"]"`
+	BoundTo       []string       `json:"credentialBoundTo,omitempty" readOnly:"true" doc:"Of target credentials without credentialHosts: where it was first used; it goes nowhere else" example:"[\"https://api.stripe.com:443\"]"`
 	ExpiresAt     *time.Time     `json:"credentialExpiresAt,omitempty" doc:"When it stops being accepted"`
 	Temporary     bool           `json:"credentialTemporary,omitempty" readOnly:"true" doc:"Nobody has consented yet (authorization_code)"`
 	RotatedAt     *time.Time     `json:"credentialRotatedAt,omitempty" readOnly:"true" doc:"When its secret was last rotated"`
@@ -179,7 +180,7 @@ func (r *reader) oneSided(m *members, c *store.Credential) {
 // keepHosts refuses to let a stored secret go to more hosts than before: whoever may change a
 // credential need not know what is in it.
 func (r *reader) keepHosts(m *members, k *kind, c, old *store.Credential) {
-	wider := len(old.Hosts) > 0 && (len(c.Hosts) == 0 || slices.ContainsFunc(c.Hosts, func(h string) bool { return !slices.Contains(old.Hosts, h) }))
+	wider := len(old.Hosts) == 0 && len(old.Pinned) > 0 && len(c.Hosts) > 0 || len(old.Hosts) > 0 && (len(c.Hosts) == 0 || slices.ContainsFunc(c.Hosts, func(h string) bool { return !slices.Contains(old.Hosts, h) }))
 	if !wider || old.Side != store.TargetSide {
 		return
 	}
@@ -203,7 +204,7 @@ func (r *reader) keepHosts(m *members, k *kind, c, old *store.Credential) {
 func ShowCredential(c *store.Credential, lastUsed time.Time, made *Generated) Credential {
 	shown := Credential{
 		Ids: idsOf(&c.Head), ID: c.ID, Name: c.Name, Type: c.Side, AuthType: c.AuthType, Region: c.Region,
-		Secret: showSpec(kindOf(c.Side, c.AuthType), c.Spec), Effect: c.Default, Hosts: slices.Clone(c.Hosts),
+		Secret: showSpec(kindOf(c.Side, c.AuthType), c.Spec), Effect: c.Default, Hosts: slices.Clone(c.Hosts), BoundTo: slices.Clone(c.Pinned),
 		ExpiresAt: shownTimes(c.ExpiresAt), Temporary: c.Temporary, RotatedAt: shownTimes(c.RotatedAt),
 		LastUsedAt: shownTimes(lastUsed), CreatedAt: shownTime(c.CreatedAt), UpdatedAt: shownTime(c.UpdatedAt),
 		Warnings: made.warnings(), Rules: showRules(c.Rules, &c.Head),

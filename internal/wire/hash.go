@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -125,7 +126,11 @@ func foldPassword(x *secretReader) {
 		x.fault(x.place("username", "username"), "it may not have a colon in it (RFC 7617 section 2)")
 	}
 	if password, _ := x.values["password"].(string); password != "" {
-		x.values["password"] = hashPassword(password)
+		hash, err := hashPassword(password)
+		if err != nil {
+			x.failed, x.bad["password"] = err, true
+		}
+		x.values["password"] = hash
 	}
 }
 
@@ -140,16 +145,35 @@ const (
 	argonSalt    = 16 // bytes
 )
 
-// hashing bounds how many hashes are computed at once, each in argonMemory.
-var hashing = make(chan struct{}, 2)
+// ErrBusy is the error of a Decode function when too many passwords are hashed already: the
+// same body may be taken in a moment. It is a context.DeadlineExceeded, as it would be if
+// its caller had waited.
+var ErrBusy = fmt.Errorf("too many passwords are hashed at the moment: %w", context.DeadlineExceeded)
 
-// hashPassword is how passwords are kept.
-func hashPassword(password string) string {
+// maxHashing is how many hashes may be computed or waited for at once; with one every 50 ms
+// or so nobody waits for longer than a second or two.
+const maxHashing = 32
+
+var (
+	// hashing bounds how many hashes are computed at once, each in argonMemory.
+	hashing = make(chan struct{}, 2)
+	// queued bounds how many are waited for, those that are computed among them.
+	queued = make(chan struct{}, maxHashing)
+)
+
+// hashPassword is how passwords are kept. The error is ErrBusy.
+func hashPassword(password string) (string, error) {
+	select {
+	case queued <- struct{}{}:
+		defer func() { <-queued }()
+	default:
+		return "", ErrBusy
+	}
 	hashing <- struct{}{}
 	defer func() { <-hashing }()
 	salt := make([]byte, argonSalt)
 	_, _ = rand.Read(salt) // which ends the process rather than fail
 	key := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonKey)
 	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonThreads,
-		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key))
+		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key)), nil
 }

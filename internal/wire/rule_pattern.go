@@ -1,12 +1,15 @@
 package wire
 
 import (
+	"iter"
 	"regexp"
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/caddy-rr/caddy-rr/internal/rule"
+	"github.com/caddy-rr/caddy-rr/store"
 )
 
 // pattern reads a pattern, a text or {"pattern", "flags"}, and returns it with its flags in
@@ -33,9 +36,14 @@ func (d *ruleReader) pattern(v any, at, flags string) (source string) {
 	if flags != "" {
 		source = "(?" + flags + ")" + source
 	}
-	tree, err := syntax.Parse(source, syntax.Perl)
-	if err == nil && operations(tree) > MaxPatternOps {
+	// before it is compiled: that takes time and memory for each part
+	if n := sizeOf(source); n > MaxPatternOps {
 		d.fault(at, "with its repetitions written out it has more than %d parts", MaxPatternOps)
+		return ""
+	} else if d.size += n; d.size > MaxScopeOps {
+		if d.size-n <= MaxScopeOps { // those that follow are not told of
+			d.fault(at, "with it, all patterns together have more than %d parts, with their repetitions written out", MaxScopeOps)
+		}
 		return ""
 	}
 	if err := rule.CheckPattern(source); err != nil {
@@ -45,19 +53,87 @@ func (d *ruleReader) pattern(v any, at, flags string) (source string) {
 	return source
 }
 
+// What some texts cost that take long to parse and may leave a small pattern: a class of
+// Unicode adds hundreds of ranges, and a wide range beside (?i) all that is the same in
+// another case.
+const (
+	classOps = 100
+	rangeOps = 1000
+)
+
+// sizeOf is about how many instructions a pattern compiles to, or more if it takes long to
+// find out; it is never much more than MaxPatternOps. What is no pattern has 0.
+func sizeOf(source string) int {
+	n := 0
+	for i := 0; i+1 < len(source); i++ {
+		switch a, b := source[i], source[i+1]; {
+		case a == '\\' && (b == 'p' || b == 'P'):
+			n += classOps
+		case a == '-' && (b >= utf8.RuneSelf || b == '\\' && i+2 < len(source) && source[i+2] == 'x'):
+			n += rangeOps
+		}
+	}
+	if n > MaxPatternOps {
+		return MaxPatternOps + 1
+	}
+	tree, err := syntax.Parse(source, syntax.Perl)
+	if err != nil {
+		return 0
+	}
+	return n + operations(tree)
+}
+
+// patternsOf are all patterns of a rule.
+func patternsOf(r *rule.Rule) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if r.PathRegexp != "" && !yield(r.PathRegexp) {
+			return
+		}
+		for _, part := range [][]rule.Check{r.Headers, r.Query, r.Claims, r.Body} {
+			for _, k := range part {
+				if k.NamePattern != "" && !yield(k.NamePattern) || k.Pattern != "" && !yield(k.Pattern) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// tooLarge tells whether the patterns of all rules have too many parts together.
+func tooLarge(rules []store.Rule) bool {
+	n := 0
+	for i := range rules {
+		for source := range patternsOf(&rules[i].Rule) {
+			if n += sizeOf(source); n > MaxScopeOps {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // operations is about how many instructions a pattern compiles to.
 func operations(tree *syntax.Regexp) int {
-	n := 1
-	if tree.Op == syntax.OpLiteral || tree.Op == syntax.OpCharClass {
-		n = max(1, len(tree.Rune))
-	}
+	n := 0
 	for _, sub := range tree.Sub {
 		n = min(n+operations(sub), MaxPatternOps+1)
 	}
-	if tree.Op == syntax.OpRepeat {
-		n *= max(1, tree.Min, tree.Max)
+	switch tree.Op {
+	case syntax.OpLiteral:
+		n = len(tree.Rune)
+	case syntax.OpCharClass:
+		n = len(tree.Rune) / 2 // its ranges
+	case syntax.OpConcat:
+	case syntax.OpAlternate:
+		n += len(tree.Sub) - 1
+	case syntax.OpCapture:
+		n += 2
+	case syntax.OpRepeat:
+		n = n*max(1, tree.Min, tree.Max) + max(1, tree.Max-tree.Min)
+	default:
+		n++
 	}
-	return min(n, MaxPatternOps+1)
+	return min(max(n, 1), MaxPatternOps+1)
 }
 
 // readFlags reads JavaScript's flags of regular expressions, and returns those that RE2 has.

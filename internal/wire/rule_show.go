@@ -48,6 +48,8 @@ func CheckRules(rules []store.Rule) error {
 		r.fault("", "there are %d rules, at most %d are taken", len(rules), MaxRules)
 	} else if b, err := json.Marshal(rules); err != nil || len(b) > MaxRulesSize {
 		r.fault("", "all rules together have more than %d bytes", MaxRulesSize)
+	} else if tooLarge(rules) {
+		r.fault("", "all patterns together have more than %d parts, with their repetitions written out", MaxScopeOps)
 	}
 	return r.err()
 }

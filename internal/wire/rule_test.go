@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-rr/caddy-rr/internal/rule"
 	"github.com/caddy-rr/caddy-rr/internal/wire"
@@ -131,6 +132,44 @@ func TestRulesOfAScopeAreBounded(t *testing.T) {
 		rules[i].Rule.Note = strings.Repeat("n", 5000)
 	}
 	expect(t, wire.CheckRules(rules[1:]), ": more than 4194304 bytes")
+}
+
+func TestPatternsOfAScopeAreBounded(t *testing.T) {
+	rules := make([]store.Rule, 26)
+	var list []string
+	for i := range rules {
+		large := strings.Repeat("a{1000}", 8)
+		rules[i].Rule.Headers = []rule.Check{{Name: "A", Pattern: large}}
+		list = append(list, `{"effect":"deny","headers":[{"name":"A","value":"`+large+`"}]}`)
+	}
+	expect(t, wire.CheckRules(rules), ": all patterns together have more than 200000 parts")
+	expect(t, wire.CheckRules(rules[:24]))
+	decode := func(rules string) error {
+		_, err := wire.DecodeTarget([]byte(`{"targetName":"t","targetBaseURL":"https://a.example","targetRules":[`+rules+`]}`), nil)
+		return err
+	}
+	expect(t, decode(strings.Join(list, ",")), "/targetRules/24/headers/0/value: with it, all patterns together have more than 200000 parts")
+	expect(t, decode(strings.Join(list[:24], ",")))
+	_, err := wire.DecodeRule([]byte(`{"effect":"deny","query":[`+strings.TrimSuffix(strings.Repeat(`{"name":"a","pattern":"`+strings.Repeat("a{1000}", 8)+`"},`, 32), ",")+`]}`), nil)
+	expect(t, err, "/query/24/pattern: with it, all patterns together")
+}
+
+// TestPatternsThatTakeLongToParse are small when they are parsed, which takes up to 0.7 s each.
+func TestPatternsThatTakeLongToParse(t *testing.T) {
+	for _, source := range []string{"[" + strings.Repeat(`\pL\PL`, 340) + "]", "(?i)[" + strings.Repeat(`B-\x{1e942}`, 180) + "]", "(?i)[" + strings.Repeat("B-\U0001e942", 330) + "]"} {
+		text, _ := json.Marshal(map[string]any{"effect": "deny", "path": source})
+		began := time.Now()
+		_, err := wire.DecodeRule(text, nil)
+		expect(t, err, "/path: more than 10000 parts")
+		if took := time.Since(began); took > 100*time.Millisecond {
+			t.Errorf("it took %s", took)
+		}
+	}
+	for _, source := range []string{`^/[\p{L}\p{N}_-]+/\x{e9}-\x{ea}$`, `(?i)^[a-z0-9-]{1,64}$`, `^/v1/[^/]+/[à-ÿ]$`} {
+		text, _ := json.Marshal(map[string]any{"effect": "deny", "path": source})
+		_, err := wire.DecodeRule(text, nil)
+		expect(t, err)
+	}
 }
 
 // TestRulesMeanWhatTheySay judges requests with rules in the original's shapes.

@@ -29,11 +29,14 @@ func (r *reader) rules(m *members, member string, to *[]store.Rule) {
 			r.fault(pointer(at, i), "it has to be a rule, an object")
 			continue
 		}
-		own := new(reader)
+		own := &reader{size: r.size}
 		d := newRuleReader(own, object)
 		made := store.Rule{Priority: d.priority(), Rule: d.rule()}
 		for _, f := range own.faults {
 			r.fault(pointer(at, i)+f.Pointer, "%s", f.Detail)
+		}
+		if r.size = own.size; r.size > MaxScopeOps {
+			return // nothing that follows is compiled any more
 		}
 		id, _ := object["ruleId"].(string)
 		if j := slices.IndexFunc(before, func(b store.Rule) bool { return b.ID == id }); id != "" && j >= 0 {

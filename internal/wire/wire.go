@@ -61,6 +61,7 @@ const (
 	MaxRulesSize  = 4 << 20 // of one scope, in bytes of JSON
 	MaxPattern    = 2048    // of a pattern
 	MaxPatternOps = 10_000  // of a pattern, with its repetitions written out
+	MaxScopeOps   = 200_000 // of all patterns of one scope together
 	MaxChecks     = 32      // in each part of a rule
 	MaxPaths      = 64      // of a rule
 	MaxDuration   = 10 * 365 * 24 * time.Hour
