@@ -195,7 +195,7 @@ func (c *CustomToken) define(ctx context.Context, secrets material) (d definitio
 	if err != nil {
 		return d, fmt.Errorf("to: %w", err)
 	}
-	d = definition{
+	d = definition{guest: !f.policy.Trusted,
 		kind: "custom_token", timeout: f.wait(), place: slot, fetch: f.fetch,
 		format: func(t token.Token) string { return format(t.Value) },
 	}

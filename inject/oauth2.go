@@ -185,7 +185,7 @@ func (o *OAuth2) define() (d definition, err error) {
 	if err != nil {
 		return d, err
 	}
-	d = definition{kind: "oauth2", timeout: time.Duration(o.Timeout), fetch: g.fetch, perCaller: g.perCaller()}
+	d = definition{kind: "oauth2", timeout: time.Duration(o.Timeout), fetch: g.fetch, perCaller: g.perCaller(), guest: !o.policy.Trusted}
 	if g.claims != nil {
 		d.uses = g.claims.refs
 	}

@@ -205,7 +205,7 @@ func (h *hostKeeper) hide(g *oauth.Grant) {
 			gone()
 		}
 		h.hidden[0] = h.hidden[1]
-		h.hidden[1], _ = redact.Default().AddSecret(token)
+		h.hidden[1], _ = redact.Default().AddGuestSecret(token)
 	}
 }
 

@@ -67,6 +67,9 @@ type definition struct {
 	timeout time.Duration
 	// local says that a token is made without a network.
 	local bool
+	// guest says that the token's endpoint is somebody else's than the operator's, whose
+	// texts are only taken for secrets in logs if they look like such.
+	guest bool
 	// fetch obtains a token; c is nil without perCaller. See token.Fetch.
 	fetch func(ctx context.Context, c *caller) (token.Token, error)
 	// perCaller says whose token a request gets: everything that fetch takes of c has to

@@ -39,6 +39,7 @@ type sharedTokens struct {
 	key     [sha256.Size]byte
 	kind    string
 	local   bool
+	guest   bool
 	timeout time.Duration
 	source  *token.Source  // nil if tokens depend on the caller
 	callers *token.Callers // nil if they do not
@@ -65,7 +66,7 @@ func holdTokens(d *definition) (*sharedTokens, error) {
 		return nil, err
 	}
 	v, _, err := tokenPool.LoadOrNew(key, func() (caddy.Destructor, error) {
-		s := &sharedTokens{key: key, kind: d.kind, local: d.local, timeout: d.timeout, log: zap.New(host.ProcessLog("rr.tokens"))}
+		s := &sharedTokens{key: key, kind: d.kind, local: d.local, guest: d.guest, timeout: d.timeout, log: zap.New(host.ProcessLog("rr.tokens"))}
 		if d.perCaller != nil {
 			s.callers = token.NewCallers(0)
 		} else {
@@ -230,7 +231,11 @@ func (s *sharedTokens) finish(l *lease, t token.Token) (token.Token, error) {
 
 // hide keeps a token out of logs.
 func (s *sharedTokens) hide(value string) {
-	release, held := redact.Default().AddSecret(value)
+	add := redact.Default().AddSecret
+	if s.guest {
+		add = redact.Default().AddGuestSecret
+	}
+	release, held := add(value)
 	if !held {
 		return
 	}

@@ -79,7 +79,11 @@ func (h *handler) importAll(ctx context.Context, _ *importIn) (*recordOut[Import
 	}
 	return change(ctx, h, func(tx Tx) (*recordOut[Imported], error) {
 		for _, put := range x.puts {
-			if err := put(tx); err != nil {
+			err := put(tx)
+			if errors.Is(err, store.ErrNotFound) { // or it was deleted meanwhile
+				return nil, badMember("", "a record belongs to a client that neither is there nor is imported")
+			}
+			if err != nil {
 				return nil, err
 			}
 		}

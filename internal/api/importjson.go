@@ -63,17 +63,22 @@ func within(at string, err error) error {
 
 // owner is the client that a record goes to, which has to be here, or imported with it.
 func (x *importing) owner(ctx context.Context, record map[string]any) (string, error) {
-	id, place := x.client, ""
+	id, is := x.client, true
 	if id == "" {
-		id, _ = record["clientId"].(string)
-		place = "/clientId"
+		id, is = record["clientId"].(string)
+	}
+	if !is && record["clientId"] != nil {
+		return "", wire.Faults{{Pointer: "/clientId", Detail: "it has to be a string"}}
 	}
 	if id == "" || x.owners[id] {
 		return cmp.Or(id, store.DefaultClient), nil
 	}
 	_, err := x.catalogue.Client(ctx, id)
-	if errors.Is(err, store.ErrNotFound) {
-		return "", wire.Faults{{Pointer: place, Detail: "there is no such client: import it too, or have all go to another one with client"}}
+	switch {
+	case errors.Is(err, store.ErrNotFound) && x.client != "":
+		return "", badMember("/client", "there is no such client: import it too")
+	case errors.Is(err, store.ErrNotFound):
+		return "", wire.Faults{{Pointer: "/clientId", Detail: "there is no such client: import it too, or have all go to another one with client"}}
 	}
 	x.owners[id] = err == nil
 	return id, err

@@ -204,7 +204,7 @@ func (o *operation) codes(matches bool) []string {
 		list = append(list, codeConflict, codeReadOnly, codeFull, codeStale)
 	}
 	if o.keyed {
-		list = append(list, codeRunning, codeKeyReused)
+		list = append(list, codeRunning, codeKeyReused, codeNotFound)
 	}
 	if matches {
 		list = append(list, codeStale)

@@ -211,7 +211,7 @@ func TestBadImports(t *testing.T) {
 		{"replace", `{"replace":"yes","targets":[]}`, "/replace"},
 		{"unknown", `{"tergets":[]}`, ""},
 		{"no such client", `{"targets":[{"targetName":"a","targetBaseURL":"https://a.example","clientId":"nowhere"}]}`, "/targets/0/clientId"},
-		{"no such client for all", `{"client":"nowhere","targets":[{"targetName":"a","targetBaseURL":"https://a.example"}]}`, "/targets/0"},
+		{"no such client for all", `{"client":"nowhere","targets":[{"targetName":"a","targetBaseURL":"https://a.example"}]}`, "/client"},
 		{"a bad record", `{"targets":[{"targetName":"a","targetBaseURL":"https://a.example"},{"targetName":7}]}`, "/targets/1/targetBaseURL"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
