@@ -16,6 +16,7 @@ const (
 	Proxies     = "proxies"
 	Blocked     = "blocklist"
 	Grants      = "grants"   // what a consent has given, by credential
+	Bound       = "bound"    // where credentials without hosts were first used, by credential
 	Consents    = "consents" // consents that somebody was asked for, by state
 	Used        = "used"     // when credentials were last used
 	Replies     = "replies"  // answers to requests with an Idempotency-Key
@@ -74,8 +75,8 @@ type Credential struct {
 	// Hosts is where a target credential may be sent.
 	Hosts []string `json:"hosts,omitempty"`
 	// Pinned is where a target credential without Hosts was first used, as scheme://host:port;
-	// it goes nowhere else.
-	Pinned []string `json:"pinned,omitempty"`
+	// it goes nowhere else. It is kept in Bound, so that a use changes no version.
+	Pinned []string `json:"-"`
 	// ExpiresAt is when a proxy credential stops being accepted; zero: never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 	// Temporary says that nobody has consented yet (authorization_code).

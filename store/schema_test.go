@@ -170,7 +170,7 @@ func TestNewerSchema(t *testing.T) {
 func TestBucketsAreAllNamed(t *testing.T) {
 	want := []string{
 		store.Clients, store.Credentials, store.Targets, store.Proxies, store.Blocked, store.Grants,
-		store.Consents, store.Used, store.Replies, store.Audit, store.Meta,
+		store.Bound, store.Consents, store.Used, store.Replies, store.Audit, store.Meta,
 	}
 	if !slices.Equal(slices.Sorted(slices.Values(store.Buckets)), slices.Sorted(slices.Values(want))) {
 		t.Errorf("buckets are %q: a rotation finds only what is in them", store.Buckets)

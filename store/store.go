@@ -12,7 +12,7 @@ import (
 
 // buckets are all there are. A rotation has to find whatever is sealed, so nothing is kept
 // in another one.
-var buckets = []string{Clients, Credentials, Targets, Proxies, Blocked, Grants, Consents, Used, Replies, Audit, Meta}
+var buckets = []string{Clients, Credentials, Targets, Proxies, Blocked, Grants, Bound, Consents, Used, Replies, Audit, Meta}
 
 // What is read of a Backend in one go: so many entries, or bytes.
 const (

@@ -12,13 +12,12 @@ type face struct {
 	resource        *resource
 }
 
-// usual are kinds whose challenges and carriers a gateway always shows that serves what is
-// made through the API: what most proxies accept.
-func usual() face {
+// addUsual adds what a gateway always shows that serves what is made through the API: the
+// challenges and carriers of what most proxies accept.
+func (f *face) addUsual() {
 	entries := []*accepted{{verifier: new(Key)}, {verifier: new(Bearer)}, {verifier: new(Basic)}}
-	f := face{plain: challengesOf(entries, false), rejected: challengesOf(entries, true)}
+	f.plain, f.rejected = union(f.plain, challengesOf(entries, false)), union(f.rejected, challengesOf(entries, true))
 	f.slots.add(keyCarriers())
-	return f
 }
 
 // add adds what a proxy accepts.

@@ -70,21 +70,19 @@ func newGateway(l *host.Loader, c *Gateway, app Host) (*gateway, error) {
 	if len(gates) == 0 && gw.directory == nil {
 		return nil, errors.New("rr_gateway has no proxy to lead to: the rr app declares none, and has no store")
 	}
-	if gw.directory != nil {
-		gw.face = usual()
-	}
 	for _, name := range slices.Sorted(maps.Keys(gates)) {
 		gw.sorted = append(gw.sorted, gates[name])
 		gw.face.add(gates[name])
 	}
-	gw.face.slots.finish()
 	if gw.directory != nil {
+		gw.face.addUsual()
 		spec := &Spec{AcceptRaw: []json.RawMessage{NobodysKey()}}
 		var err error
 		if gw.nobody, err = NewGate(l, "", "rr_gateway", spec, nil); err != nil {
 			return nil, err
 		}
 	}
+	gw.face.slots.finish()
 	return gw, nil
 }
 

@@ -4,14 +4,14 @@
 #   calls.sh            with the payloads of the hosted product, as they stand
 #   calls.sh --delete   deletes all of it
 #
-# The gateway runs (see README.md). Needs curl. Environment: RR_PORT and VENDOR_PORT, as of
-# the gateway (8080 and 9001).
+# The gateway runs (see README.md). Needs curl. Environment: RR_PORT and STANDIN_PORT, as of
+# the gateway (8080 and 9001); VENDOR_PORT, if the targets are at another port than the stand-in.
 set -eu
 cd "$(dirname "$0")"
 . ./example.env
 
 gateway=http://127.0.0.1:${RR_PORT:-8080}
-vendor=http://127.0.0.1:${VENDOR_PORT:-9001}
+vendor=http://127.0.0.1:${VENDOR_PORT:-${STANDIN_PORT:-9001}}
 api=$gateway/manage # of the hosted product: https://api.requestrocket.com
 clientId=default
 answer=$(mktemp)

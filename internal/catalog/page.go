@@ -146,13 +146,19 @@ func (c *Catalog) Credentials(ctx context.Context, client string, q Query) ([]*s
 			declared = append(declared, &same)
 		}
 	}
-	return page(ctx, c, q, store.Credentials, client, declared, func(t *tenant, after uuid.UUID, yield func(uuid.UUID) bool) {
+	list, next, err := page(ctx, c, q, store.Credentials, client, declared, func(t *tenant, after uuid.UUID, yield func(uuid.UUID) bool) {
 		t.credentials.after(after, func(x *credential) bool {
 			fits := (q.Side == "" || x.target == (q.Side == store.TargetSide)) &&
 				(q.AuthType == "" || sameKind(authTypes[x.kind], q.AuthType)) && (q.Temporary || !x.temporary)
 			return !fits || yield(x.id)
 		})
 	}, credentialHead)
+	for _, r := range list {
+		if err == nil {
+			err = c.records.Load().withBinding(ctx, r)
+		}
+	}
+	return list, next, err
 }
 
 // Targets returns a page of a client's targets.

@@ -1,7 +1,9 @@
 package catalog
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 
@@ -44,18 +46,56 @@ func (tx *Tx) pin(p *store.Proxy, ps *parts, address string) error {
 		return nil
 	}
 	c := ps.injected
-	switch {
-	case c == nil || len(c.Hosts) > 0 || secretless(c) || slices.Contains(c.Pinned, address):
+	if c == nil || len(c.Hosts) > 0 || secretless(c) {
 		return nil
-	case len(c.Pinned) > 0:
-		return bound(c.Name, c.Pinned, address)
 	}
-	t, _ := tx.draft.tenants.get(c.Client)
-	if now, ok := t.credentials.get(id); ok {
-		c.Version = now.version
+	to, err := tx.boundTo(c.ID)
+	switch {
+	case err != nil:
+		return err
+	case slices.Contains(to, address):
+		return nil
+	case len(to) > 0:
+		return bound(c.Name, to, address)
 	}
-	c.Pinned = []string{address}
-	return tx.putCredential("bind", c, []string{"credentialBoundTo"})
+	b := binding{[]string{address}}
+	tx.Keep(store.Bound, c.ID, 0, 1, b)
+	tx.own[store.Bound+c.ID] = b
+	return nil
+}
+
+// binding is where a credential without hosts was first used.
+type binding struct {
+	To []string `json:"to"`
+}
+
+// boundTo is where a credential is bound to, with what this change has bound.
+func (tx *Tx) boundTo(credential string) ([]string, error) {
+	if tx.batch.touches(store.Bound, credential) {
+		tx.again = true
+		return nil, errAgain
+	}
+	if b, ok := tx.own[store.Bound+credential].(binding); ok {
+		return b.To, nil
+	}
+	return tx.records.boundTo(tx.ctx, credential)
+}
+
+func (r *Records) boundTo(ctx context.Context, credential string) ([]string, error) {
+	var b binding
+	_, err := r.store.Get(ctx, store.Bound, credential, &b)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return b.To, err
+}
+
+// withBinding adds to a credential where it is bound to.
+func (r *Records) withBinding(ctx context.Context, c *store.Credential) (err error) {
+	if c.Side == store.TargetSide && !c.Declared {
+		c.Pinned, err = r.boundTo(ctx, c.ID)
+	}
+	return err
 }
 
 // mayGo is what pin has made sure of, once more when gates are made.

@@ -272,6 +272,7 @@ func (tx *Tx) deleteUsed(bucket string, h *store.Head, name string, force bool) 
 			return err
 		}
 		tx.Keep(store.Used, h.ID, store.Any, 0, nil)
+		tx.Keep(store.Bound, h.ID, store.Any, 0, nil)
 	} else {
 		old, ok := t.targets.get(id)
 		if !ok || old.version != h.Version {

@@ -83,7 +83,7 @@ func blockHead(r *store.Block) *store.Head           { return &r.Head }
 // Credential returns a credential by id or name, or store.ErrNotFound. What the configuration
 // declares has no Spec.
 func (c *Catalog) Credential(ctx context.Context, client, text string) (*store.Credential, error) {
-	return find(ctx, c, store.Credentials, client, text, func(d *declaredThing) *store.Credential {
+	r, err := find(ctx, c, store.Credentials, client, text, func(d *declaredThing) *store.Credential {
 		for _, x := range c.declared.Credentials {
 			if x.Record.Name == d.name {
 				same := *x.Record
@@ -92,6 +92,10 @@ func (c *Catalog) Credential(ctx context.Context, client, text string) (*store.C
 		}
 		return nil
 	}, credentialHead)
+	if err != nil {
+		return nil, err
+	}
+	return r, c.records.Load().withBinding(ctx, r)
 }
 
 // Target returns a target by id or name, or store.ErrNotFound.

@@ -105,7 +105,7 @@ func newChanged() *changed {
 
 func (c *changed) add(bucket, client string, id uuid.UUID) {
 	switch bucket {
-	case store.Credentials:
+	case store.Credentials, store.Bound:
 		c.credentials[id] = client
 	case store.Targets:
 		c.targets[id] = client

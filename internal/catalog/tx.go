@@ -92,7 +92,10 @@ func (tx *Tx) Credential(client, text string) (*store.Credential, error) {
 		return nil, err
 	}
 	r := new(store.Credential)
-	return r, tx.get(store.Credentials, client, id, r, &r.Head)
+	if err := tx.get(store.Credentials, client, id, r, &r.Head); err != nil {
+		return r, err
+	}
+	return r, tx.records.withBinding(tx.ctx, r)
 }
 
 // Target returns a target to change it, found by id or name.

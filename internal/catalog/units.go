@@ -168,7 +168,11 @@ func (c *Catalog) presenting(id uuid.UUID) (x *inject.Credential, to []string, d
 		}
 		x.Used = c.records.Load().touch(rec.Client, id)
 		l.Start()
-		return &presenting{x, rec.Pinned}, nil
+		to, err := c.records.Load().boundTo(ctx, rec.ID)
+		if err != nil {
+			return nil, err
+		}
+		return &presenting{x, to}, nil
 	})
 	if err != nil {
 		return nil, nil, false, err

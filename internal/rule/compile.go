@@ -205,19 +205,19 @@ func (k Check) compile(part string) (c check, names *pattern, fault *FieldError)
 }
 
 // compileName checks a name.
-func (c *check) compileName(part string) *FieldError {
+func (k *check) compileName(part string) *FieldError {
 	switch part {
 	case "headers":
-		if !isToken(c.name) {
-			return &FieldError{Part: "name", Err: fmt.Errorf("%q is not a header's name", c.name)}
+		if !isToken(k.name) {
+			return &FieldError{Part: "name", Err: fmt.Errorf("%q is not a header's name", k.name)}
 		}
-		c.name = http.CanonicalHeaderKey(c.name)
+		k.name = http.CanonicalHeaderKey(k.name)
 	case "body":
-		p, err := ParseJSONPath(c.name)
+		p, err := ParseJSONPath(k.name)
 		if err != nil {
 			return &FieldError{Part: "name", Err: err}
 		}
-		c.path = p.path
+		k.path = p.path
 	}
 	return nil
 }
