@@ -37,6 +37,9 @@ func (x *importing) records(ctx context.Context, members map[string]any) error {
 			if !is {
 				return badMember(at, "it has to be an object")
 			}
+			if record["declared"] == true {
+				continue // another gateway's configuration has it, and keeps it
+			}
 			if err := part.plan(ctx, record, reread(record)); err != nil {
 				return within(at, err)
 			}

@@ -264,3 +264,19 @@ func TestImportOfTheOriginal(t *testing.T) {
 		t.Error("an answer or the log has a secret")
 	}
 }
+
+// TestImportLeavesWhatIsDeclared: what another gateway's configuration declares is not made a
+// record here.
+func TestImportLeavesWhatIsDeclared(t *testing.T) {
+	k := newKit(t)
+	k.call("POST", "/store/import", `{"targets":[
+		{"targetName":"theirs","targetBaseURL":"https://a.example","declared":true},
+		{"targetName":"ours","targetBaseURL":"https://b.example"}]}`).want(http.StatusOK)
+	var names []string
+	for _, r := range k.fake.records[store.Targets] {
+		names = append(names, r.(*store.Target).Name)
+	}
+	if !slices.Equal(names, []string{"ours"}) {
+		t.Errorf("imported %q", names)
+	}
+}
