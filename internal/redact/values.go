@@ -89,10 +89,11 @@ func (n *Names) AddGuestSecret(value string) (release func(), held bool) {
 const (
 	minGuest = 16 // bytes of a guest's secret
 	minRun   = 8  // letters and digits of it without anything between them
+	longRun  = 24 // letters alone; one random text in 200 in base32 has no digit
 )
 
 // LooksRandom reports whether a text is nothing that a log has anyway: it has 16 bytes, and
-// in it a run of 8 letters and digits (ASCII) with both. Keys and tokens do. Names, paths,
+// in it a run of 8 letters and digits (ASCII) with both, or of 24 letters. Keys and tokens do. Names, paths,
 // hosts, addresses, times and codes consist of words and numbers with something between.
 func LooksRandom(s string) bool {
 	if len(s) < minGuest {
@@ -108,7 +109,7 @@ func LooksRandom(s string) bool {
 		default:
 			letters, digits = 0, 0
 		}
-		if letters > 0 && digits > 0 && letters+digits >= minRun {
+		if letters > 0 && digits > 0 && letters+digits >= minRun || letters >= longRun {
 			return true
 		}
 	}

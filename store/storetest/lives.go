@@ -147,7 +147,8 @@ func testCloseWhileWriting(s *subject) {
 func testCompact(s *subject) {
 	compacter, ok := s.Backend.(store.Compacter)
 	if !ok {
-		s.Skip("it is no Compacter")
+		s.Log("it is no Compacter: nothing to try")
+		return
 	}
 	stay := fill(s, "b", 1000)
 	var gone []store.Write
