@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -84,6 +85,7 @@ type App struct {
 	keys       []store.Key
 	publicAPI  string // the URL of an rr_api, if one says it
 	wantsStore bool   // a handler serves records
+	unwanted   atomic.Bool
 	storeMu    sync.Mutex
 	storeKey   string // in the pool; empty before the store is open
 	store      *openedStore
@@ -146,7 +148,7 @@ func (a *App) Provision(ctx caddy.Context) (err error) {
 	if err := a.checkNames(); err != nil {
 		return err
 	}
-	if err := a.provisionStore(ctx); err != nil {
+	if err := a.provisionStore(); err != nil {
 		return err
 	}
 	if err := a.provisionCredentials(); err != nil {
@@ -155,7 +157,7 @@ func (a *App) Provision(ctx caddy.Context) (err error) {
 	if err := a.provisionProxies(); err != nil {
 		return err
 	}
-	a.catalog = catalog.New(ctx, a.log, catalog.Options{Egress: a.Egress, Declared: a.declaredRecords()})
+	a.catalog = catalog.New(ctx, a.log, catalog.Options{Egress: a.Egress, Declared: a.declaredRecords(), Wanted: a.openWanted})
 	a.api = a.managementAPI(api.Options{Prefix: adminPrefix})
 	a.loader.OnChange(a.refresh)
 	a.loader.Watch()
@@ -176,10 +178,8 @@ func (a *App) refresh() {
 // Start opens the store, if the configuration wants one, and begins what goes on in the
 // background: issuers' keys are fetched from now on.
 func (a *App) Start() error {
-	if a.wanted() {
-		if err := a.openStore(); err != nil {
-			return err
-		}
+	if err := a.openWanted(); err != nil {
+		return err
 	}
 	a.loader.Start()
 	for _, l := range a.inline {

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/caddy-rr/caddy-rr/inject"
-	_ "github.com/caddy-rr/caddy-rr/internal/logsafe" // the log encoder rr
 	"github.com/caddy-rr/caddy-rr/verify"
 )
 

@@ -148,7 +148,7 @@ func (s *scale) rest() {
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	defer cancel()
 	c := catalog.New(ctx, zap.NewNop(), catalog.Options{})
-	if err := c.Open(s.t.Context(), r); err != nil {
+	if err := c.Open(r); err != nil {
 		s.t.Fatal(err)
 	}
 	defer r.Close()

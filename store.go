@@ -51,7 +51,7 @@ type claim struct {
 }
 
 // provisionStore loads the store's module, which touches no disk.
-func (a *App) provisionStore(ctx caddy.Context) error {
+func (a *App) provisionStore() error {
 	raw := a.StoreRaw
 	if len(raw) == 0 {
 		raw = json.RawMessage(`{"kind":"bolt"}`)
@@ -111,6 +111,19 @@ func (a *App) wanted() bool {
 	return err == nil
 }
 
+// openWanted opens the store if the configuration cannot do without it. Requests call it too,
+// as they may come before the app has started.
+func (a *App) openWanted() error {
+	if a.unwanted.Load() {
+		return nil
+	}
+	if !a.wanted() {
+		a.unwanted.Store(true)
+		return nil
+	}
+	return a.openStore()
+}
+
 // errNoStore says that the configuration has no store.
 var errNoStore = errors.New("the configuration has no store (`store off`)")
 
@@ -141,7 +154,7 @@ func (a *App) openStore() error {
 			return fmt.Errorf("store %s: encryption_key: %w", key, err)
 		}
 	}
-	if err := a.catalog.Open(ctx, opened.Records); err != nil {
+	if err := a.catalog.Open(opened.Records); err != nil {
 		return errors.Join(err, a.leaveStore(key, opened))
 	}
 	a.storeKey, a.store = key, opened

@@ -49,7 +49,7 @@ func newReal(t testing.TB) *kit {
 	}
 	c := catalog.New(ctx, zap.NewNop(), catalog.Options{Egress: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	t.Cleanup(c.Close)
-	if err := c.Open(t.Context(), records); err != nil {
+	if err := c.Open(records); err != nil {
 		t.Fatal(err)
 	}
 	k := &kit{t: t, log: new(logBuffer), answers: new(logBuffer), who: root}

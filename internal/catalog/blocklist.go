@@ -75,15 +75,16 @@ func (r *revocations) revoked(issuer, subject, tokenID string, issued, now time.
 
 // Blocklist is a client's blocklist; it implements verify.Blocklist.
 type Blocklist struct {
-	records func() *Records // nil before the store is open
+	records func() (*Records, error)
 	client  string
 }
 
-// Revoked implements verify.Blocklist.
+// Revoked implements verify.Blocklist. While a list that there should be cannot be read,
+// every token is taken for revoked.
 func (b *Blocklist) Revoked(issuer, subject, tokenID string, issued time.Time) bool {
-	r := b.records()
-	if r == nil {
-		return false
+	r, err := b.records()
+	if r == nil || err != nil {
+		return err != nil
 	}
 	t, ok := r.view.Load().tenants.get(b.client)
 	return ok && t.revoked.revoked(issuer, subject, tokenID, issued, r.now())

@@ -26,6 +26,10 @@ type Options struct {
 	Egress []netip.Prefix
 	// Declared is what the configuration declares itself.
 	Declared *Declared
+	// Wanted, if not nil, opens the store if the configuration cannot do without it. Caddy
+	// starts apps in any order, so requests may come before the catalogue is open; what they
+	// need must not be taken for nothing then.
+	Wanted func() error
 }
 
 // Catalog is the records as one configuration serves them. It implements verify.Directory.
@@ -63,8 +67,8 @@ var ErrClosed = errors.New("the store is not open")
 
 // Open has the catalogue serve records from now on. What the configuration declares must not
 // be in conflict with them. What other configurations have in use is made ready.
-func (c *Catalog) Open(ctx context.Context, r *Records) error {
-	if err := c.declared.against(ctx, r); err != nil {
+func (c *Catalog) Open(r *Records) error {
+	if err := c.declared.against(r); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -139,9 +143,18 @@ func (c *Catalog) Store() *store.Store {
 	return nil
 }
 
-// Blocklist is that of a client; it is empty before Open.
+// serving is the records for a request; nil if the configuration does without a store.
+func (c *Catalog) serving() (*Records, error) {
+	if r := c.records.Load(); r != nil || c.options.Wanted == nil {
+		return r, nil
+	}
+	err := c.options.Wanted()
+	return c.records.Load(), err
+}
+
+// Blocklist is that of a client; it is empty if the configuration does without a store.
 func (c *Catalog) Blocklist(client string) *Blocklist {
-	return &Blocklist{c.records.Load, client}
+	return &Blocklist{c.serving, client}
 }
 
 // Change makes one change: all that f puts and deletes, or nothing. When it returns nil the
@@ -168,9 +181,9 @@ func (c *Catalog) Change(ctx context.Context, who audit.Actor, f func(tx *Tx) er
 
 // Find implements verify.Directory.
 func (c *Catalog) Find(name string) (*verify.Gate, error) {
-	r := c.records.Load()
-	if r == nil {
-		return nil, nil
+	r, err := c.serving()
+	if r == nil || err != nil {
+		return nil, err
 	}
 	p := r.view.Load().route(name)
 	if p == nil {

@@ -382,7 +382,7 @@ func TestWhatIsDeclaredIsSeenAndNotChanged(t *testing.T) {
 	}
 	for _, name := range []string{"stripe", "pay"} {
 		c := New(k.ctx, k.log, Options{Declared: &Declared{Proxies: []DeclaredProxy{{Record: &store.Proxy{Name: name}}}}})
-		err := c.Open(t.Context(), k.Records())
+		err := c.Open(k.Records())
 		wantError(t, err, "proxy "+name+" is declared in the configuration, and ")
 		wantError(t, err, "made through the API (id ")
 	}

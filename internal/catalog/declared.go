@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -113,7 +112,7 @@ func (d *declared) named(bucket, name string) (*declaredThing, bool) {
 }
 
 // against makes sure that nothing the configuration declares is in the store too.
-func (d *declared) against(ctx context.Context, r *Records) error {
+func (d *declared) against(r *Records) error {
 	v := r.view.Load()
 	t, _ := v.tenants.get(store.DefaultClient)
 	for _, x := range d.names {

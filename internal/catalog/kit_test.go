@@ -48,7 +48,7 @@ func (k *kit) another(declared *Declared) *Catalog {
 		r = k.open()
 		k.t.Cleanup(func() { _ = r.Close() })
 	}
-	if err := c.Open(k.t.Context(), r); err != nil {
+	if err := c.Open(r); err != nil {
 		k.t.Fatal(err)
 	}
 	k.t.Cleanup(c.Close)

@@ -48,7 +48,7 @@ func newRealAPI(t *testing.T) *realAPI {
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	t.Cleanup(cancel)
 	c := catalog.New(ctx, zap.NewNop(), catalog.Options{Egress: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
-	if err := c.Open(t.Context(), records); err != nil {
+	if err := c.Open(records); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
