@@ -547,4 +547,72 @@ func TestASecretGoesNowhereElse(t *testing.T) {
 	secret.Hosts = []string{"http://127.0.0.1:9", "http://127.0.0.2:9"}
 	k.put(secret)
 	k.put(leak)
+	// whoever takes the hosts away wants the secret where it is used then, and nowhere else
+	secret.Hosts = nil
+	k.put(secret)
+	leak.ID, leak.Name, leak.TargetID = "", "back", "vendor"
+	wantError(t, k.try(leak), "credential secret is bound to http://127.0.0.2:9")
+	if elsewhere, err = k.Target(t.Context(), store.DefaultClient, "elsewhere"); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere.URL = "http://127.0.0.1:9"
+	wantError(t, k.try(elsewhere), "is bound to http://127.0.0.2:9")
+}
+
+// TestASecretForWhatHadNoneIsBound: a proxy that was made with a credential without a secret
+// does not carry the secret that it gets to wherever somebody points its target later.
+func TestASecretForWhatHadNoneIsBound(t *testing.T) {
+	k := newKit(t, nil)
+	nothing := bearerCredential("secret", "x")
+	nothing.AuthType, nothing.Spec = "none", store.Secret(`{"kind":"none"}`)
+	k.put(keyCredential("caller", key1), nothing, aTarget("vendor"))
+	k.put(aProxy("stripe"))
+	secret, err := k.Credential(t.Context(), store.DefaultClient, "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := bearerCredential("secret", "sk_test_0123456789")
+	secret.AuthType, secret.Spec = with.AuthType, with.Spec
+	k.put(secret)
+	vendor, err := k.Target(t.Context(), store.DefaultClient, "vendor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vendor.URL = "http://127.0.0.2:9"
+	wantError(t, k.try(vendor), "is bound to http://127.0.0.1:9")
+}
+
+// TestRequestsBeforeTheStoreIsOpen: Caddy starts apps in any order. What a configuration cannot
+// do without is opened for requests, and as long as it cannot be, nobody gets through.
+func TestRequestsBeforeTheStoreIsOpen(t *testing.T) {
+	k := newKit(t, nil)
+	k.usual()
+	k.put(&store.Block{Head: mine, Subject: "mallory"})
+	failure := errors.New("the disk is gone")
+	var c *Catalog
+	c = New(k.ctx, k.log, Options{Wanted: func() error {
+		if failure != nil {
+			return failure
+		}
+		return c.Open(k.Records())
+	}})
+	t.Cleanup(c.Close)
+	list := c.Blocklist(store.DefaultClient)
+	if g, err := c.Find("pay"); g != nil || !errors.Is(err, failure) {
+		t.Errorf("%v %v", g, err)
+	}
+	if !list.Revoked("", "alice", "", time.Time{}) {
+		t.Error("nobody is revoked by a list that cannot be read")
+	}
+	failure = nil
+	if list.Revoked("", "alice", "", time.Time{}) || !list.Revoked("", "mallory", "", time.Time{}) {
+		t.Error("the list is not read")
+	}
+	if g, err := c.Find("pay"); g == nil || err != nil {
+		t.Errorf("%v %v", g, err)
+	}
+	without := New(k.ctx, k.log, Options{})
+	if g, err := without.Find("pay"); g != nil || err != nil || without.Blocklist("x").Revoked("", "mallory", "", time.Time{}) {
+		t.Errorf("without a store: %v %v", g, err)
+	}
 }

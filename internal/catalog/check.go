@@ -204,23 +204,34 @@ func (c *Catalog) targetOf(l *host.Loader, id string, r *store.Target) (*inject.
 	return c.reach(key)
 }
 
-// checkBinding makes sure that a credential may be sent to a target that is stored.
-func (c *Catalog) checkBinding(_ context.Context, r *store.Credential, targetID string) error {
-	l := c.loader(r.Client, "")
+// checkBinding makes sure that a credential may be sent to a target, and returns the target's
+// address; none if somebody has deleted it by force.
+func (tx *Tx) checkBinding(r *store.Credential, targetID string) (address string, err error) {
+	l := tx.catalog.loader(r.Client, "")
 	defer l.Close()
-	x, err := c.injector(l, r)
+	x, err := tx.catalog.injector(l, r)
 	if err != nil {
-		return err
+		return "", err
 	}
-	key, _ := parseID(targetID)
-	t, err := c.reach(key)
-	if errors.Is(err, store.ErrNotFound) { // deleted by force
-		return nil
+	id, _ := parseID(targetID)
+	var rec *store.Target
+	if _, declared := tx.catalog.declared.byID[id]; !declared {
+		rec, err = readNow[store.Target](tx, store.Targets, id)
 	}
+	if errors.Is(err, store.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	t, err := tx.catalog.targetOf(l, targetID, rec)
 	if err == nil && !x.MayGo(t) {
 		err = fmt.Errorf("the credential is used for %s, where its hosts do not let it go", t.Address())
 	}
-	return err
+	if err != nil {
+		return "", err
+	}
+	return t.Address(), nil
 }
 
 // checkCredentialGoes makes sure that a stored credential may be sent to a target.

@@ -58,10 +58,32 @@ func (tx *Tx) pin(p *store.Proxy, ps *parts, address string) error {
 	case len(to) > 0:
 		return bound(c.Name, to, address)
 	}
-	b := binding{[]string{address}}
-	tx.Keep(store.Bound, c.ID, 0, 1, b)
-	tx.own[store.Bound+c.ID] = b
+	tx.bind(c.ID, 0, []string{address})
 	return nil
+}
+
+// bind binds a credential to addresses; to none, it is not bound until it is used. expect is
+// as in a store.Put.
+func (tx *Tx) bind(credential string, expect uint64, to []string) {
+	put := store.Put{Bucket: store.Bound, Key: credential, Expect: expect}
+	if len(to) > 0 {
+		put.Version, put.Value = 1, binding{to}
+	}
+	tx.own[store.Bound+credential] = binding{to}
+	if i := slices.IndexFunc(tx.puts, func(p store.Put) bool { return p.Bucket == put.Bucket && p.Key == put.Key }); i >= 0 {
+		put.Expect = tx.puts[i].Expect // it is bound twice, and written once
+		tx.puts[i] = put
+		return
+	}
+	tx.puts = append(tx.puts, put)
+}
+
+// rebind binds a credential whose hosts were taken away, or which had no secret before, to
+// where it is used: whoever did so has said the secret for that.
+func (tx *Tx) rebind(r *store.Credential, goes []string) {
+	if r.Side == store.TargetSide && len(r.Hosts) == 0 && !secretless(r) {
+		tx.bind(r.ID, store.Any, goes)
+	}
 }
 
 // binding is where a credential without hosts was first used.

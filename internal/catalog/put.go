@@ -63,7 +63,8 @@ func (tx *Tx) putCredential(action string, r *store.Credential, fields []string)
 	if err := tx.catalog.checkCredential(r, tx.looked); err != nil {
 		return err
 	}
-	if err := tx.usersAllow(id, r); err != nil {
+	goes, err := tx.usersAllow(id, r)
+	if err != nil {
 		return err
 	}
 	now := traitsOf(r.Side, r.Spec, r.Previous)
@@ -77,6 +78,9 @@ func (tx *Tx) putCredential(action string, r *store.Credential, fields []string)
 		before, err := readNow[store.Credential](tx, store.Credentials, id)
 		if err != nil {
 			return err
+		}
+		if len(before.Hosts) > 0 || secretless(before) {
+			tx.rebind(r, goes)
 		}
 		c.used.Store(old.used.Load())
 		tx.draft.dropCredential(old, before.Name, traitsOf(before.Side, before.Spec, before.Previous).keys)
@@ -128,24 +132,33 @@ func (tx *Tx) keysFree(r *store.Credential, c *credential, keys []digest) error 
 	return nil
 }
 
-// usersAllow makes sure that the proxies that use a target credential still may.
-func (tx *Tx) usersAllow(id uuid.UUID, r *store.Credential) error {
+// usersAllow makes sure that the proxies that use a credential still may, and returns the
+// addresses that they send it to.
+func (tx *Tx) usersAllow(id uuid.UUID, r *store.Credential) (goes []string, err error) {
 	users, _ := tx.draft.users.get(id)
 	for _, p := range users {
 		px, err := readNow[store.Proxy](tx, store.Proxies, p)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if r.Side == store.TargetSide && px.TargetCredentialID == r.ID {
-			if err := tx.catalog.checkBinding(tx.ctx, r, px.TargetID); err != nil {
-				return &Conflict{Detail: err.Error(), Users: []Ref{{store.Proxies, px.ID, px.Name}}}
-			}
-		}
+		ref := []Ref{{store.Proxies, px.ID, px.Name}}
 		if r.Region != "" && px.Region != "" && r.Region != px.Region {
-			return &Conflict{Detail: "a proxy of another region uses it", Users: []Ref{{store.Proxies, px.ID, px.Name}}}
+			return nil, &Conflict{Detail: "a proxy of another region uses it", Users: ref}
+		}
+		if r.Side != store.TargetSide || px.TargetCredentialID != r.ID {
+			continue
+		}
+		address, err := tx.checkBinding(r, px.TargetID)
+		switch {
+		case errors.Is(err, errAgain):
+			return nil, err
+		case err != nil:
+			return nil, &Conflict{Detail: err.Error(), Users: ref}
+		case address != "" && !slices.Contains(goes, address):
+			goes = append(goes, address)
 		}
 	}
-	return nil
+	return goes, nil
 }
 
 func (tx *Tx) putTarget(action string, r *store.Target, fields []string) error {
