@@ -9,7 +9,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/caddy-rr/caddy-rr/internal/api"
 	"github.com/caddy-rr/caddy-rr/internal/audit"
@@ -34,7 +33,6 @@ type APIHandler struct {
 	// Which clients callers have to do with. Default: the client default.
 	Clients ClientScope `json:"clients,omitzero"`
 
-	log *zap.Logger
 	app *App
 	api func() http.Handler
 }
@@ -74,7 +72,6 @@ var roles = map[string]api.Role{"reader": api.Reader, "editor": api.Editor, "own
 
 // Provision checks the roles.
 func (h *APIHandler) Provision(ctx caddy.Context) error {
-	h.log = ctx.Logger(h)
 	app, err := ctx.App("rr")
 	if err != nil {
 		return err

@@ -616,3 +616,16 @@ func TestRequestsBeforeTheStoreIsOpen(t *testing.T) {
 		t.Errorf("without a store: %v %v", g, err)
 	}
 }
+
+// TestAPanicEndsNothingButItself: the gateway's own work is done by the goroutine that makes
+// everybody's changes.
+func TestAPanicEndsNothingButItself(t *testing.T) {
+	k := newKit(t, nil)
+	wantError(t, k.Records().exclusively(func() error { panic("boom") }), "a change panicked: boom")
+	err := k.Records().wait(t.Context(), func(b *batch, _ *view) (*view, bool, error) {
+		b.puts = append(b.puts, store.Put{Bucket: store.Targets, Key: "half", Version: 1, Value: aTarget("half")})
+		panic("boom")
+	})
+	wantError(t, err, "a change panicked: boom")
+	k.usual()
+}

@@ -14,8 +14,7 @@ import (
 
 // auditHead is the end of the audit log: what the next entry follows.
 type auditHead struct {
-	Seq     uint64 `json:"seq"`
-	Hash    string `json:"hash"`
+	audit.Head
 	version uint64
 }
 
@@ -27,6 +26,18 @@ type pending struct {
 	run  func(*batch, *view) (*view, bool, error)
 	done chan error
 	lost int // how often it could not be written with others, or another process was faster
+}
+
+// try runs the change. Whoever waits for it is told of a panic: it is the worker's goroutine.
+func (p *pending) try(b *batch, v *view) (next *view, again bool, err error) {
+	before := *b
+	defer func() {
+		if cause := recover(); cause != nil {
+			*b = before
+			next, again, err = nil, false, fmt.Errorf("a change panicked: %v", cause)
+		}
+	}()
+	return p.run(b, v)
 }
 
 // maxLost bounds how often a change is tried again because another process was faster.
@@ -57,10 +68,7 @@ func (r *Records) change(ctx context.Context, c *Catalog, who audit.Actor, looke
 	run := func(b *batch, v *view) (next *view, again bool, err error) {
 		var tx *Tx
 		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("a change panicked: %v", p)
-			}
-			if next == nil {
+			if next == nil && tx != nil {
 				undo(tx.heads)
 			}
 		}()
@@ -129,7 +137,7 @@ func (r *Records) work() bool {
 			p.done <- err
 			continue
 		}
-		next, again, err := p.run(b, v)
+		next, again, err := p.try(b, v)
 		if again {
 			later = append(later, taken[i:]...)
 			break
@@ -164,14 +172,12 @@ func (r *Records) commit(b *batch, v *view) (again []*pending) {
 	head := v.head
 	for i := range b.entries {
 		e := &b.entries[i]
-		e.Seq = head.Seq + 1
-		e.Seal(head.Hash)
-		head.Seq, head.Hash = e.Seq, e.Hash
-		b.puts = append(b.puts, store.Put{Bucket: store.Audit, Key: auditKey(e.Seq), Version: 1, Value: e})
+		head.Head = head.Append(e)
+		b.puts = append(b.puts, store.Put{Bucket: store.Audit, Key: audit.Key(e.Seq), Version: 1, Value: e})
 	}
 	if len(b.entries) > 0 {
 		head.version++
-		b.puts = append(b.puts, store.Put{Bucket: store.Meta, Key: auditHeadKey, Expect: v.head.version, Version: head.version, Value: head})
+		b.puts = append(b.puts, store.Put{Bucket: store.Meta, Key: auditHeadKey, Expect: v.head.version, Version: head.version, Value: head.Head})
 	}
 	revision, err := r.store.Apply(ctx, b.puts...)
 	r.note(err)
@@ -228,9 +234,6 @@ func (r *Records) lastFailure() error {
 	}
 	return nil
 }
-
-// auditKey is the key of an entry of the audit log, in order.
-func auditKey(seq uint64) string { return fmt.Sprintf("%016x", seq) }
 
 // join adds what a change has put to its batch.
 func (tx *Tx) join() {

@@ -17,7 +17,7 @@ func (c *Catalog) Audit(ctx context.Context, after uint64) iter.Seq2[audit.Entry
 			yield(audit.Entry{}, err)
 			return
 		}
-		for item, err := range r.store.List(ctx, store.Audit, auditKey(after)) {
+		for item, err := range r.store.List(ctx, store.Audit, audit.Key(after)) {
 			var e audit.Entry
 			if err == nil {
 				err = item.Open(&e)

@@ -1,5 +1,7 @@
 package catalog
 
+import "github.com/caddy-rr/caddy-rr/internal/host"
+
 // authTypes are the names of kinds that a credential may have been made with, so that the
 // view keeps a number for each.
 var authTypes = []string{
@@ -17,20 +19,4 @@ func kindIndex(authType string) uint8 {
 }
 
 // sameKind reports whether two names are of the same kind.
-func sameKind(a, b string) bool { return canonical(a) == canonical(b) }
-
-func canonical(authType string) string {
-	switch authType {
-	case "apiKey":
-		return "key"
-	case "basicAuth":
-		return "basic"
-	case "jwtVerify":
-		return "jwt_verify"
-	case "customToken":
-		return "custom_token"
-	case "httpSignature":
-		return "http_signature"
-	}
-	return authType
-}
+func sameKind(a, b string) bool { return host.Kind(a) == host.Kind(b) }

@@ -96,11 +96,10 @@ func (r *Records) follower() *Catalog {
 // changed is what a change has touched.
 type changed struct {
 	credentials, targets, proxies map[uuid.UUID]string // the client, empty if it is not known
-	blocks                        bool
 }
 
 func newChanged() *changed {
-	return &changed{map[uuid.UUID]string{}, map[uuid.UUID]string{}, map[uuid.UUID]string{}, false}
+	return &changed{map[uuid.UUID]string{}, map[uuid.UUID]string{}, map[uuid.UUID]string{}}
 }
 
 func (c *changed) add(bucket, client string, id uuid.UUID) {
@@ -111,8 +110,6 @@ func (c *changed) add(bucket, client string, id uuid.UUID) {
 		c.targets[id] = client
 	case store.Proxies:
 		c.proxies[id] = client
-	case store.Blocked:
-		c.blocks = true
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/caddy-rr/caddy-rr/internal/audit"
 	"github.com/caddy-rr/caddy-rr/store"
 )
 
@@ -23,13 +24,12 @@ func viewed(bucket, key string) bool {
 
 // refreshHead reads where the audit log ends.
 func (d *draft) refreshHead(ctx context.Context, s *store.Store) error {
-	var head auditHead
+	var head audit.Head
 	version, err := s.Get(ctx, store.Meta, auditHeadKey, &head)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("the audit log's head: %w", err)
 	}
-	d.head = head
-	d.head.version = version
+	d.head = auditHead{head, version}
 	return nil
 }
 

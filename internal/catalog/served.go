@@ -210,9 +210,7 @@ func (c *Catalog) compile(s *served, p *proxy) (_ *gates, err error) {
 	if g.verify, err = verify.NewGate(l, label, place("proxy", rec.Name), spec, linked{c}); err != nil {
 		return nil, err
 	}
-	if s != nil {
-		g.verify.Hold(s, s.series)
-	}
+	g.verify.Hold(s, s.series)
 	if rec.Inactive {
 		g.verify.SetInactive()
 	}

@@ -33,6 +33,7 @@ func Split(raw json.RawMessage) (name string, rest json.RawMessage, err error) {
 // aliases are the names that the hosted product's API has for kinds.
 var aliases = map[string]string{
 	"apiKey": "key", "basicAuth": "basic", "jwtVerify": "jwt_verify", "customToken": "custom_token",
+	"httpSignature": "http_signature",
 }
 
 // Kind is a kind's own name; some have another one in the hosted product's API.
