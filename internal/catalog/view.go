@@ -18,7 +18,9 @@ type digest = [sha256.Size]byte
 type nameKey [16]byte
 
 func keyOfName(bucket, name string) nameKey {
-	sum := sha256.Sum256([]byte(bucket + "\x00" + name))
+	var room [160]byte // requests look names up, too
+	text := append(append(append(room[:0], bucket...), 0), name...)
+	sum := sha256.Sum256(text)
 	return nameKey(sum[:16])
 }
 
