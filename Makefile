@@ -37,7 +37,7 @@ bench: caddy ## CPU per request against the same Caddy's bare reverse_proxy (BEN
 	bin/bench $(BENCHFLAGS)
 
 bench-scale: ## what a store of SCALE credentials costs: start, memory, changes, requests
-	RR_SCALE=$(SCALE) go test -count=1 -timeout 60m -run '^TestScale$$' -v . | grep -v '^{'
+	RR_SCALE=$(SCALE) go test -count=1 -timeout 60m -run '^TestScale$$' -v ./test | grep -v '^{'
 
 lint: tools ## gofmt, go vet and staticcheck, in every module
 	sh .ci/lint.sh

@@ -1,13 +1,13 @@
 #!/bin/sh
 # Install what the tests need outside Go: a C compiler (the race detector), curl,
 # node for the npm packages that call the gateway (examples/) or that it calls
-# (testdata/), and those packages. Changes the system only as root, where apt is,
+# (test/), and those packages. Changes the system only as root, where apt is,
 # and only for what is missing. What cannot be installed is said; the tests that
 # need it then fail, or are skipped with RR_REQUIRE_EXTERNAL=0.
 set -eu
 cd "$(dirname "$0")/.."
 
-packages=$(find examples testdata -name node_modules -prune -o -name package.json -print 2>/dev/null | sort)
+packages=$(find examples test -name node_modules -prune -o -name package.json -print 2>/dev/null | sort)
 
 missing=
 need() { # need COMMAND DEBIAN-PACKAGE
@@ -40,7 +40,7 @@ if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ] && [ ! -d bin/n
 	*) arch= ;;
 	esac
 	if [ -n "$arch" ]; then
-		echo "node $(node --version) is too old for testdata/oidc: taking one from npm"
+		echo "node $(node --version) is too old for test/testdata/oidc: taking one from npm"
 		npm install --prefix bin/node --no-audit --no-fund --ignore-scripts "node-linux-$arch@22" </dev/null
 	fi
 fi

@@ -20,7 +20,7 @@ import (
 )
 
 // External is a certified OpenID provider, the npm package oidc-provider, in a process of
-// its own: testdata/oidc/provider.js, whose comment says what it has. It keeps its port
+// its own: test/testdata/oidc/provider.js, whose comment says what it has. It keeps its port
 // and its keys when it is stopped and started.
 type External struct {
 	// Issuer is where it is.
@@ -44,7 +44,7 @@ func ExternalSecret(client string) string {
 	return client + "-secret-0123456789abcdef0123456789abcdef"
 }
 
-// StartExternal starts the provider of a folder, testdata/oidc, and stops it when the test
+// StartExternal starts the provider of a folder, test/testdata/oidc, and stops it when the test
 // ends. env is NAME=value, beside this process's environment. Without node, or before `npm
 // ci`, the test is skipped, or fails with RR_REQUIRE_EXTERNAL=1.
 func StartExternal(t testing.TB, folder string, env ...string) *External {

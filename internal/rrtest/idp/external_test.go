@@ -9,7 +9,7 @@ import (
 // TestExternal has the certified provider check what this package makes, and the other way
 // round.
 func TestExternal(t *testing.T) {
-	e := StartExternal(t, "../../../testdata/oidc")
+	e := StartExternal(t, "../../../test/testdata/oidc")
 	kids := func() string {
 		_, _, text := ask(t, e.Issuer+"/jwks")
 		var set struct{ Keys []struct{ Kid string } }
