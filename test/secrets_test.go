@@ -263,11 +263,8 @@ func TestASecretFileIsFollowed(t *testing.T) {
 	}
 }
 
-func TestHostBinding(t *testing.T) {
-	setSecrets(t)
-	u := rrtest.NewUpstream(t)
-	other := rrtest.NewUpstream(t)
-	const site = `{
+// hostBound has a credential that is for UPSTREAM, and routes to OTHER.
+const hostBound = `{
 	rr {
 		credential bound present bearer {env.RR_VENDOR} {
 			hosts http://UPSTREAM
@@ -305,7 +302,12 @@ http://:GATEPORT {
 	}
 }
 `
-	g := start(t, site, "UPSTREAM", u.Addr, "OTHER", other.Addr)
+
+func TestHostBinding(t *testing.T) {
+	setSecrets(t)
+	u := rrtest.NewUpstream(t)
+	other := rrtest.NewUpstream(t)
+	g := start(t, hostBound, "UPSTREAM", u.Addr, "OTHER", other.Addr)
 	g.get("/fine", withKey).want(t, 200, "proxy-access-granted")
 	g.get("/other", withKey).want(t, 403, "host-not-allowed")
 	if n := len(other.Received()); n != 0 {
