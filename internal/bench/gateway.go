@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,11 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
-// gateway is one Caddy process, on the gateway's core, with one row's
+// gateway is one process, on the gateway's core or on all, with one row's
 // configuration and nothing of this machine's user in it.
 type gateway struct {
 	row     row
@@ -38,33 +38,49 @@ type parties struct {
 
 // startGateway starts a row's gateway in its own folder, waits until it answers
 // and checks that it does what the row is about. The caller stops it.
-func startGateway(o options, r row, dir string, p parties) (*gateway, error) {
+func startGateway(o options, pinned bool, r row, dir string, p parties) (*gateway, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
 	socket := filepath.Join(dir, "admin.sock")
-	config, keys := filepath.Join(dir, "Caddyfile"), filepath.Join(dir, "keys.json")
-	err1, err2 := os.WriteFile(config, []byte(r.Caddyfile), 0o600), os.WriteFile(keys, p.issuer.keys, 0o600)
-	if err := errors.Join(err1, err2); err != nil {
+	vars := []string{"BENCH_DIR=" + dir, "BENCH_ADMIN=unix/" + socket, "BENCH_ADDRESS=" + address,
+		"BENCH_UPSTREAM=" + p.upstream, "BENCH_KEYS=" + filepath.Join(dir, "keys.json")}
+	if err := p.issuer.publish(dir); err != nil {
 		return nil, err
 	}
 	g := &gateway{row: r, address: address, admin: unixClient(socket)}
-	g.process = exec.Command(o.caddy, "run", "--config", config, "--adapter", "caddyfile")
+	if r.Program.Name == "" {
+		g.process, err = caddyCommand(o, r, dir)
+	} else {
+		g.process, err = r.Program.command(r, dir, slices.Concat(vars, benchSecrets))
+	}
+	if err != nil {
+		return nil, err
+	}
 	g.process.Dir = dir
 	g.process.Stderr = &g.said
-	g.process.Env = append([]string{
-		"GOMAXPROCS=1", "HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir,
-		"BENCH_ADMIN=unix/" + socket, "BENCH_ADDRESS=" + address, "BENCH_UPSTREAM=" + p.upstream, "BENCH_KEYS=" + keys,
-	}, benchSecrets...)
-	if g.exited, err = startPinned(g.process, o.gatewayCore); err != nil {
-		return nil, fmt.Errorf("start %s: %w", o.caddy, err)
+	g.process.Env = slices.Concat([]string{"HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir}, vars, benchSecrets)
+	core := allCores
+	if pinned {
+		core = o.gatewayCore
+		g.process.Env = append(g.process.Env, "GOMAXPROCS=1")
+	}
+	if g.exited, err = startPinned(g.process, core); err != nil {
+		return nil, fmt.Errorf("start %s: %w", g.process.Path, err)
 	}
 	if err := g.ready(o, p.issuer.of(o, r)); err != nil {
 		g.stop()
 		return nil, fmt.Errorf("%w\n%s", err, g.said.String())
 	}
 	return g, nil
+}
+
+// caddyCommand is Caddy with the row's Caddyfile, which reads its variables itself.
+func caddyCommand(o options, r row, dir string) (*exec.Cmd, error) {
+	config := filepath.Join(dir, "Caddyfile")
+	err := os.WriteFile(config, []byte(r.Config), 0o600)
+	return exec.Command(o.caddy, "run", "--config", config, "--adapter", "caddyfile"), err
 }
 
 // ready waits for the gateway's first answer, checks it, and opens the load. The
@@ -108,8 +124,9 @@ func (g *gateway) check() error {
 	if err != nil {
 		return err
 	}
-	if !bytes.Contains(echoed, []byte(g.row.Sends)) {
-		return fmt.Errorf("the upstream did not get %q", g.row.Sends)
+	sends := strings.ReplaceAll(g.row.Sends, eachToken, g.token)
+	if !containsFold(echoed, sends) {
+		return fmt.Errorf("the upstream did not get %q", sends)
 	}
 	hidden := strings.ReplaceAll(g.row.Hides, eachToken, g.token)
 	if hidden != "" && bytes.Contains(echoed, []byte(hidden)) {
@@ -120,6 +137,18 @@ func (g *gateway) check() error {
 		err = fmt.Errorf("wrong answer: %q", body)
 	}
 	return err
+}
+
+// containsFold is whether the head has the header, whose name may be in another case.
+func containsFold(head []byte, header string) bool {
+	name, value, _ := strings.Cut(header, ":")
+	for line := range bytes.Lines(head) {
+		is, has, _ := bytes.Cut(line, []byte(":"))
+		if strings.EqualFold(string(is), name) && bytes.Contains(has, []byte(value)) {
+			return true
+		}
+	}
+	return false
 }
 
 // get sends the row's request to the path on a connection of its own and gives

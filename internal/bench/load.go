@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,29 +30,6 @@ type load struct {
 	requests [][]byte
 	next     atomic.Int64 // how many were sent since the gateway's start
 	conns    []net.Conn
-}
-
-// requestBytes is one request of the row, as it goes on the wire.
-func requestBytes(r row, path, host, token string) []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nAccept: */*\r\n", path, host)
-	for _, header := range r.Headers {
-		b.WriteString(strings.ReplaceAll(header, eachToken, token) + "\r\n")
-	}
-	b.WriteString("\r\n")
-	return b.Bytes()
-}
-
-// requestsOf are the row's requests, one for each token.
-func requestsOf(r row, host string, tokens []string) [][]byte {
-	if len(tokens) == 0 {
-		return [][]byte{requestBytes(r, r.Path, host, "")}
-	}
-	requests := make([][]byte, len(tokens))
-	for i, token := range tokens {
-		requests[i] = requestBytes(r, r.Path, host, token)
-	}
-	return requests
 }
 
 // openLoad dials the connections; the caller closes the load.
@@ -87,9 +63,9 @@ func (l *load) sendAll() error {
 
 // run sends requests on every connection for the duration, one at a time on
 // each, at most so many, and gives what it saw. With a rate (requests per second
-// over all connections) they are spread evenly; with 0 each follows the answer to
-// the one before. A single answer that is not right is an error: a gateway that
-// fails quickly must not look fast.
+// over all connections) each has its time, however long the answers before it take;
+// with 0 each follows the answer to the one before. A single answer that is not
+// right is an error: a gateway that fails quickly must not look fast.
 func (l *load) run(duration time.Duration, rate float64, most int64) (window, error) {
 	var (
 		group   sync.WaitGroup
@@ -105,7 +81,7 @@ func (l *load) run(duration time.Duration, rate float64, most int64) (window, er
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			times[i], failed[i] = l.drive(conn, l.pace(i, started, rate), &left, end)
+			times[i], failed[i] = l.drive(conn, l.clock(i, started, end, rate), &left, end)
 		}()
 	}
 	group.Wait()
@@ -121,29 +97,39 @@ func (l *load) run(duration time.Duration, rate float64, most int64) (window, er
 	return window{requests: len(all), took: took, p50: all[len(all)/2], p99: all[len(all)*99/100]}, nil
 }
 
-// pace gives the waiting that connection i does before each of its requests:
-// none without a rate.
-func (l *load) pace(i int, started time.Time, rate float64) func() {
+// clock gives, for each request of connection i, the time from which it counts.
+//
+// Without a rate that is now. With one it is the request's time, if the connection was
+// still busy then: what waits behind a slow answer is counted as slow (otherwise the
+// requests that were not sent meanwhile would be missing from the figures). A connection
+// that was free sleeps until then, and what it oversleeps is not the gateway's: it counts
+// from when it wakes.
+func (l *load) clock(i int, started, end time.Time, rate float64) func() time.Time {
 	if rate <= 0 {
-		return func() {}
+		return time.Now
 	}
 	step := time.Duration(float64(len(l.conns)) / rate * float64(time.Second))
 	next := started.Add(step * time.Duration(i) / time.Duration(len(l.conns)))
-	return func() {
-		time.Sleep(time.Until(next))
+	return func() time.Time {
+		due := next
 		next = next.Add(step)
+		wait := time.Until(due)
+		if wait <= 0 || !due.Before(end) {
+			return due
+		}
+		time.Sleep(wait)
+		return time.Now()
 	}
 }
 
 // drive sends requests on one connection until the end, or until none is left, and
 // gives how long each took.
-func (l *load) drive(conn net.Conn, wait func(), left *atomic.Int64, end time.Time) ([]time.Duration, error) {
+func (l *load) drive(conn net.Conn, clock func() time.Time, left *atomic.Int64, end time.Time) ([]time.Duration, error) {
 	buffer := make([]byte, 4*bodySize)
 	times := make([]time.Duration, 0, 4096)
 	for {
-		wait()
-		sent := time.Now()
-		if !sent.Before(end) || left.Add(-1) < 0 {
+		from := clock()
+		if !from.Before(end) || left.Add(-1) < 0 { // no later than its time, whatever the time is now
 			return times, nil
 		}
 		request := l.requests[(l.next.Add(1)-1)%int64(len(l.requests))]
@@ -157,7 +143,7 @@ func (l *load) drive(conn net.Conn, wait func(), left *atomic.Int64, end time.Ti
 		if !bytes.Equal(body, fixedBody) {
 			return nil, fmt.Errorf("wrong body: %q", body)
 		}
-		times = append(times, time.Since(sent))
+		times = append(times, time.Since(from))
 	}
 }
 

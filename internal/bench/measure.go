@@ -19,7 +19,7 @@ type turn struct {
 }
 
 // measured is all that was seen of one row: one turn a round, over all lives,
-// and the heap once a life.
+// and the heap once a life, where it is counted.
 type measured struct {
 	row   row
 	turns []turn
@@ -29,27 +29,15 @@ type measured struct {
 // perRequest is what the gateway allocates for one request.
 type perRequest struct{ objects, bytes float64 }
 
-// measure runs every life and gives the rows in their order. No process is left
-// behind, whatever happens.
-func measure(ctx context.Context, o options, selected []row) ([]measured, error) {
-	all := make([]measured, len(selected))
-	for i, r := range selected {
+// measure runs every life of a part and gives its rows in their order. No process is
+// left behind, whatever happens.
+func measure(ctx context.Context, o options, p part, with parties) ([]measured, error) {
+	all := make([]measured, len(p.selected))
+	for i, r := range p.selected {
 		all[i].row = r
 	}
-	signs, err := newIssuer()
-	if err == nil {
-		err = signs.prepare(o, selected)
-	}
-	if err != nil {
-		return nil, err
-	}
-	server, err := startUpstream()
-	if err != nil {
-		return nil, err
-	}
-	defer server.close()
 	for range o.lives {
-		if err := live(ctx, o, all, parties{server.address(), signs}); err != nil {
+		if err := live(ctx, o, p, all, with); err != nil {
 			return nil, err
 		}
 	}
@@ -57,7 +45,7 @@ func measure(ctx context.Context, o options, selected []row) ([]measured, error)
 }
 
 // live starts a gateway per row, warms all up, takes the rounds and stops them.
-func live(ctx context.Context, o options, all []measured, p parties) error {
+func live(ctx context.Context, o options, p part, all []measured, with parties) error {
 	dir, err := os.MkdirTemp("", "rr-bench-")
 	if err != nil {
 		return err
@@ -74,41 +62,48 @@ func live(ctx context.Context, o options, all []measured, p parties) error {
 		if err := os.Mkdir(own, 0o700); err != nil {
 			return err
 		}
-		g, err := startGateway(o, all[i].row, own, p)
+		g, err := startGateway(o, p.Pinned, all[i].row, own, with)
 		if err != nil {
 			return err
 		}
 		gateways = append(gateways, g)
 	}
 	for i, g := range gateways {
-		used, err := g.warm(o)
+		if err := g.warm(o); err != nil {
+			return fmt.Errorf("row %s: %w", g.row.Name, err)
+		}
+		if !p.heap() || g.row.Program.Name != "" {
+			continue
+		}
+		used, err := g.heap(o)
 		if err != nil {
-			return err
+			return fmt.Errorf("row %s: %w", g.row.Name, err)
 		}
 		all[i].heaps = append(all[i].heaps, used)
 	}
-	return takeRounds(ctx, o, all, gateways)
+	return takeRounds(ctx, o, p, all, gateways)
 }
 
-// warm puts load on the gateway until caches and heap have settled, and then
-// once more to count what a request allocates. Asking allocates too, so what one
-// question costs is found first and taken off.
-func (g *gateway) warm(o options) (perRequest, error) {
+// warm puts load on the gateway until caches and heap have settled.
+func (g *gateway) warm(o options) error {
 	if !g.row.Tokens.Unseen {
 		if err := g.load.sendAll(); err != nil {
-			return perRequest{}, fmt.Errorf("row %s: %w", g.row.Name, err)
+			return err
 		}
 	}
-	most := g.row.Tokens.most(o.warmup)
-	if _, err := g.load.run(o.warmup, 0, most); err != nil {
-		return perRequest{}, fmt.Errorf("row %s: %w", g.row.Name, err)
-	}
+	_, err := g.load.run(o.warmup, 0, g.row.Tokens.most(o.warmup))
+	return err
+}
+
+// heap counts what a request allocates. Asking allocates too, so what one question
+// costs is found first and taken off.
+func (g *gateway) heap(o options) (perRequest, error) {
 	first, err1 := g.heapNow()
 	before, err2 := g.heapNow()
-	seen, err3 := g.load.run(o.warmup, 0, most)
+	seen, err3 := g.load.run(o.warmup, 0, g.row.Tokens.most(o.warmup))
 	after, err4 := g.heapNow()
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
-		return perRequest{}, fmt.Errorf("row %s: %w", g.row.Name, err)
+		return perRequest{}, err
 	}
 	return heapPerRequest(first, before, after, seen.requests), nil
 }
@@ -126,7 +121,7 @@ func heapPerRequest(first, before, after heap, requests int) perRequest {
 }
 
 // takeRounds gives every row one turn a round, forwards and backwards by turns.
-func takeRounds(ctx context.Context, o options, all []measured, gateways []*gateway) error {
+func takeRounds(ctx context.Context, o options, p part, all []measured, gateways []*gateway) error {
 	order := make([]int, len(all))
 	for i := range order {
 		order[i] = i
@@ -136,7 +131,7 @@ func takeRounds(ctx context.Context, o options, all []measured, gateways []*gate
 			if ctx.Err() != nil {
 				return errors.New("interrupted")
 			}
-			seen, err := gateways[i].turn(o)
+			seen, err := gateways[i].turn(o, p.rate(o))
 			if err != nil {
 				return fmt.Errorf("row %s: %w", all[i].row.Name, err)
 			}
@@ -148,10 +143,10 @@ func takeRounds(ctx context.Context, o options, all []measured, gateways []*gate
 }
 
 // turn is one timed stretch of load.
-func (g *gateway) turn(o options) (turn, error) {
+func (g *gateway) turn(o options, rate float64) (turn, error) {
 	pid := g.process.Process.Pid
 	before, err1 := cpuTime(pid)
-	seen, err2 := g.load.run(o.duration, o.rate, g.row.Tokens.most(o.duration))
+	seen, err2 := g.load.run(o.duration, rate, g.row.Tokens.most(o.duration))
 	after, err3 := cpuTime(pid)
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return turn{}, err

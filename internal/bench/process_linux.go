@@ -33,7 +33,8 @@ func pinSelf(core int) error {
 	return syscall.Exec(self, os.Args, append(os.Environ(), pinnedVariable+"=1"))
 }
 
-// startPinned starts the command on one core and closes exited when it has ended.
+// startPinned starts the command on one core, or on allCores, and closes exited when it
+// has ended.
 // A child has the affinity of the thread that made it, and is killed when that
 // thread ends (PR_SET_PDEATHSIG): so the thread is kept until the child is gone,
 // and a gateway never outlives the benchmark, however that dies.
@@ -78,13 +79,20 @@ func onCores(cores []int, work func()) error {
 	return errors.Join(failed...)
 }
 
-// setAffinity binds the calling thread to one core.
+// setAffinity binds the calling thread to one core, or to allCores that the system lets
+// this process have.
 func setAffinity(core int) error {
 	var mask [16]uint64 // 1,024 cores, the size glibc uses
-	if core < 0 || core >= len(mask)*64 {
+	switch {
+	case core == allCores:
+		for i := range mask {
+			mask[i] = ^uint64(0)
+		}
+	case core < 0 || core >= len(mask)*64:
 		return fmt.Errorf("core %d is out of range", core)
+	default:
+		mask[core/64] = 1 << (core % 64)
 	}
-	mask[core/64] = 1 << (core % 64)
 	_, _, errno := syscall.RawSyscall(syscall.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(mask), uintptr(unsafe.Pointer(&mask)))
 	if errno != 0 {
 		return fmt.Errorf("bind to core %d: %w (choose cores with -gateway-core and -load-core)", core, errno)

@@ -14,18 +14,31 @@ import (
 	"time"
 )
 
-func TestPinnedChildRunsOnItsCoreOnly(t *testing.T) {
-	var out strings.Builder
-	command := exec.Command("cat", "/proc/self/status")
-	command.Stdout = &out
-	exited, err := startPinned(command, 0)
+func TestChildRunsOnItsCoresOnly(t *testing.T) {
+	own, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-exited
-	if !strings.Contains(out.String(), "\nCpus_allowed_list:\t0\n") {
-		t.Errorf("the child's status:\n%s", out.String())
+	for core, want := range map[int]string{0: "0", allCores: coresOf(string(own))} {
+		var out strings.Builder
+		command := exec.Command("cat", "/proc/self/status")
+		command.Stdout = &out
+		exited, err := startPinned(command, core)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-exited
+		if got := coresOf(out.String()); got != want {
+			t.Errorf("told core %d it has %q, want %q", core, got, want)
+		}
 	}
+}
+
+// coresOf is the list of cores in a status file (proc(5)).
+func coresOf(status string) string {
+	_, list, _ := strings.Cut(status, "\nCpus_allowed_list:\t")
+	cores, _, _ := strings.Cut(list, "\n")
+	return cores
 }
 
 func TestStartPinnedSaysWhatFailed(t *testing.T) {
@@ -44,8 +57,7 @@ func TestWorkIsDoneOnEachCoreOnce(t *testing.T) {
 	cores := []int{0, runtime.NumCPU() - 1}
 	err := onCores(cores, func() {
 		status, err := os.ReadFile("/proc/thread-self/status")
-		_, list, _ := strings.Cut(string(status), "\nCpus_allowed_list:\t")
-		core, _, _ := strings.Cut(list, "\n")
+		core := coresOf(string(status))
 		mu.Lock()
 		defer mu.Unlock()
 		if err != nil {
@@ -70,7 +82,7 @@ func TestRowsGetTheTokensThatTheyNeed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	few, some := tokenRow("few", 0, tokens{Algorithm: "EdDSA", Count: 2}), tokenRow("some", 0, tokens{Algorithm: "EdDSA", Count: 5})
+	few, some := tokenRow("few", 0, 0, tokens{Algorithm: "EdDSA", Count: 2}), tokenRow("some", 0, 0, tokens{Algorithm: "EdDSA", Count: 5})
 	o := options{gatewayCore: 0, loadCore: 0}
 	if err := i.prepare(o, []row{few, some, sample}); err != nil {
 		t.Fatal(err)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
-	"slices"
 	"strings"
 )
 
@@ -14,88 +12,164 @@ import (
 // nothing else wants it.
 const quietCore = 0.9
 
-// printTable writes the results as a Markdown table with what is needed to read
-// it. CPU is microseconds of the gateway process per request.
-func printTable(w io.Writer, o options, results []result) {
-	fmt.Fprintf(w, "%s, %d connections, %d-byte answers, %d rounds of %s in %d lives, %s\n\n",
-		runtime.Version(), o.connections, bodySize, o.lives*o.rounds, o.duration, o.lives, pressure(o))
-	fmt.Fprintln(w, "| row | requests/s | core busy | CPU µs/request [lowest–highest] | p50 µs | p99 µs | heap objects | heap bytes | against | medians | paired | lowest | promise | |")
-	fmt.Fprintln(w, "| --- | --: | --: | --: | --: | --: | --: | --: | --- | --: | --: | --: | --: | --- |")
-	for _, r := range results {
-		cells := append(ownCells(r), comparedCells(r)...)
-		fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
-	}
-	fmt.Fprintln(w, "\nRatios are of CPU per request: of the medians, the median of the ratios round by round (which decides), lowest against lowest.")
-	printLatency(w, o, results)
-	if o.rate <= 0 && slices.ContainsFunc(results, func(r result) bool { return r.Busy < quietCore }) {
-		fmt.Fprintf(w, "A gateway had less than %.0f %% of its core: something else ran on it, or the load was too light. Measure again on a quiet machine.\n", 100*quietCore)
-	}
+// report is what was found in one part.
+type report struct {
+	Part part
+	Rows []result
 }
 
-func pressure(o options) string {
-	if o.rate > 0 {
-		return fmt.Sprintf("%g requests/s", o.rate)
+// printReport writes everything as Markdown: what was measured on, and a section for
+// each part.
+func printReport(w io.Writer, o options, a about, reports []report) {
+	fmt.Fprintf(w, "%s, %s, Go %s, Caddy %s%s. %d rounds of %s in %d lives, %d connections, %d-byte answers: `%s`.\n",
+		a.Date, a.Machine, a.Go, a.Caddy, a.peers(), o.lives*o.rounds, o.duration, o.lives, o.connections, bodySize, a.Command)
+	if len(a.Missing) > 0 {
+		fmt.Fprintf(w, "Not measured, since the program is not installed: %s.\n", strings.Join(a.Missing, ", "))
 	}
-	return "as many requests as are answered"
-}
-
-func ownCells(r result) []string {
-	return []string{
-		r.Name,
-		fmt.Sprintf("%.0f", r.PerSecond),
-		fmt.Sprintf("%.0f %%", 100*r.Busy),
-		fmt.Sprintf("%.1f [%.1f–%.1f]", r.CPU, r.CPUMin, r.CPUMax),
-		fmt.Sprintf("%.0f", r.P50),
-		fmt.Sprintf("%.0f", r.P99),
-		fmt.Sprintf("%.1f", r.Objects),
-		fmt.Sprintf("%.0f", r.Bytes),
-	}
-}
-
-func comparedCells(r result) []string {
-	if r.Against == "" {
-		return []string{"", "", "", "", "", ""}
-	}
-	promise := ""
-	if r.Promise > 0 {
-		promise = fmt.Sprintf("≤ %.2f", r.Promise)
-	}
-	return []string{
-		r.Against,
-		fmt.Sprintf("%.3f", r.Medians),
-		fmt.Sprintf("%.3f", r.Paired),
-		fmt.Sprintf("%.3f", r.Lowest),
-		promise,
-		r.Verdict,
-	}
-}
-
-// printLatency says what is added to the median latency. Only at a fixed rate:
-// a gateway that is never idle has a queue, and that is what one would see.
-func printLatency(w io.Writer, o options, results []result) {
-	if o.rate <= 0 {
-		return
-	}
-	byName := map[string]result{}
-	for _, r := range results {
-		byName[r.Name] = r
-		if other, ok := byName[r.Against]; ok {
-			fmt.Fprintf(w, "%s adds %+.0f µs to the median latency of %s.\n", r.Name, r.P50-other.P50, other.Name)
+	for _, r := range reports {
+		fmt.Fprintf(w, "\n### %s\n\n", r.Part.Title)
+		switch {
+		case r.Part.Rate:
+			printLatency(w, o, r)
+		default:
+			printCPU(w, r)
+		}
+		if r.Part.heap() {
+			fmt.Fprint(w, "\n### Memory allocated\n\n")
+			printHeap(w, r)
 		}
 	}
 }
 
+// printCPU is the table of CPU time.
+func printCPU(w io.Writer, r report) {
+	table(w, "row", "requests/s:", "core busy:", "CPU µs/request [lowest–highest]:", "against", "medians:", "paired:", "lowest:", "promise", "")
+	for _, x := range r.Rows {
+		line(w, x.Name, fmt.Sprintf("%.0f", x.PerSecond), fmt.Sprintf("%.0f %%", 100*x.Busy), x.CPU.text(),
+			x.Against, x.ratio(x.Medians), x.ratio(x.Paired), x.ratio(x.Lowest), x.promise(), x.Verdict)
+	}
+	if c, ok := r.control(); ok {
+		fmt.Fprintf(w, "\nError of this run: `control`, which is `bare` once more, is %+.1f %% (paired) and %+.1f %% (lowest) off.\n", 100*(c.Paired-1), 100*(c.Lowest-1))
+	}
+	for _, x := range r.Rows {
+		if r.Part.Pinned && x.Busy < quietCore && !isPeer(x.Name) {
+			fmt.Fprintf(w, "\n%s had less than %.0f %% of its core: something else ran on it, or the load was too light. Measure again on a quiet machine.\n", x.Name, 100*quietCore)
+			break
+		}
+	}
+}
+
+// isPeer is whether the row is one of another gateway, which may be faster than the load.
+func isPeer(name string) bool {
+	for _, r := range peerRows {
+		if r.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (r result) ratio(figure float64) string {
+	if r.Against == "" {
+		return ""
+	}
+	return fmt.Sprintf("%.3f", figure)
+}
+
+func (r result) promise() string {
+	switch {
+	case r.Promise > 0:
+		return fmt.Sprintf("≤ %.2f", r.Promise)
+	case r.Adds > 0:
+		return fmt.Sprintf("≤ %.0f µs more (%+.1f, lowest %+.1f)", r.Adds, r.More, r.LowestMore)
+	}
+	return ""
+}
+
+// printHeap is the table of what requests allocate.
+func printHeap(w io.Writer, r report) {
+	table(w, "row", "objects:", "bytes:", "against", "more objects:", "more bytes:", "promise", "")
+	for _, x := range r.Rows {
+		h := x.Heap
+		if h == nil {
+			continue
+		}
+		cells := []string{x.Name, fmt.Sprintf("%.1f", h.Objects), fmt.Sprintf("%.0f", h.Bytes), h.Against, "", "", "", h.Verdict}
+		if h.Against != "" {
+			cells[4], cells[5] = fmt.Sprintf("%+.1f", h.MoreObjects), fmt.Sprintf("%+.0f", h.MoreBytes)
+		}
+		if h.Verdict != "" {
+			cells[6] = fmt.Sprintf("≤ %.0f, ≤ %.0f", heapPromise.objects, heapPromise.bytes)
+		}
+		line(w, cells...)
+	}
+}
+
+// printLatency is the table of latency at a fixed rate. (A gateway that is never idle
+// has a queue, and that is what one would see.)
+func printLatency(w io.Writer, o options, r report) {
+	fmt.Fprintf(w, "%g requests a second, evenly spread over all connections.\n\n", o.rate)
+	table(w, "row", "requests/s:", "p50 µs [lowest–highest]:", "p99 µs:", "against", "p50 more, paired µs:", "p50 more, lowest µs:", "promise", "")
+	for _, x := range r.Rows {
+		cells := []string{x.Name, fmt.Sprintf("%.0f", x.PerSecond), x.P50.text(), fmt.Sprintf("%.0f", x.P99), x.Against, "", "", "", x.Verdict}
+		if x.Against != "" {
+			cells[5], cells[6] = fmt.Sprintf("%+.0f", x.Later), fmt.Sprintf("%+.0f", x.LowestLate)
+		}
+		if x.Latency > 0 {
+			cells[7] = fmt.Sprintf("≤ %.0f µs more", x.Latency)
+		}
+		line(w, cells...)
+	}
+	if c, ok := r.control(); ok {
+		fmt.Fprintf(w, "\nError of this run: `control`, which is `bare` once more, is %+.0f µs (paired) and %+.0f µs (lowest) off.\n", c.Later, c.LowestLate)
+	}
+}
+
+// control is the row that shows the run's error.
+func (r report) control() (result, bool) {
+	for _, x := range r.Rows {
+		if x.Name == controlRow {
+			return x, true
+		}
+	}
+	return result{}, false
+}
+
+func (s spread) text() string { return fmt.Sprintf("%.1f [%.1f–%.1f]", s.Median, s.Min, s.Max) }
+
+// table writes a table's head; columns that end in a colon are figures.
+func table(w io.Writer, columns ...string) {
+	marks := make([]string, len(columns))
+	for i, c := range columns {
+		marks[i] = "---"
+		if name, figures := strings.CutSuffix(c, ":"); figures {
+			columns[i], marks[i] = name, "--:"
+		}
+	}
+	line(w, columns...)
+	line(w, marks...)
+}
+
+func line(w io.Writer, cells ...string) { fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")) }
+
 // writeJSON writes the results, and how they came about, to a file.
-func writeJSON(path string, o options, results []result) error {
+func writeJSON(path string, o options, a about, reports []report) error {
+	type section struct {
+		Name string   `json:"name"`
+		Rows []result `json:"rows"`
+	}
 	out := struct {
-		Go          string   `json:"go"`
-		Lives       int      `json:"lives"`
-		Rounds      int      `json:"rounds_per_life"`
-		Duration    string   `json:"duration"`
-		Rate        float64  `json:"rate,omitempty"`
-		Connections int      `json:"connections"`
-		Rows        []result `json:"rows"`
-	}{runtime.Version(), o.lives, o.rounds, o.duration.String(), o.rate, o.connections, results}
+		about
+		Lives       int       `json:"lives"`
+		Rounds      int       `json:"rounds_per_life"`
+		Duration    string    `json:"duration"`
+		Rate        float64   `json:"rate"`
+		Connections int       `json:"connections"`
+		Parts       []section `json:"parts"`
+	}{about: a, Lives: o.lives, Rounds: o.rounds, Duration: o.duration.String(), Rate: o.rate, Connections: o.connections}
+	for _, r := range reports {
+		out.Parts = append(out.Parts, section{r.Part.Name, r.Rows})
+	}
 	text, err := json.MarshalIndent(out, "", "\t")
 	if err != nil {
 		return err

@@ -1,216 +1,86 @@
 package main
 
-import (
-	"fmt"
-	"regexp"
-	"slices"
-	"strings"
-)
-
-// A row is one configuration of the gateway and what it is held to. To measure
-// something new, add a row: nothing else of the program knows what is measured.
-//
-// Its Caddyfile is a whole file in which the program sets, through the
-// environment, {$BENCH_ADMIN} (the admin endpoint), {$BENCH_ADDRESS} (where the
-// site listens), {$BENCH_UPSTREAM} (host and port of the upstream) and
-// {$BENCH_KEYS} (the file with the public keys of all tokens). Secrets are the
-// placeholders of [benchSecrets].
-type row struct {
-	Name      string   // in the table
-	Against   string   // the name of an earlier row to compare with; "" for none
-	Promise   float64  // highest CPU-per-request ratio to that row; 0 for none
-	Caddyfile string   // the gateway's configuration
-	Tokens    tokens   // the callers'
-	Path      string   // of every request, which is a GET
-	Headers   []string // the caller's request headers, `Name: value`, with eachToken
-	Sends     string   // what the upstream must see in the request's head
-	Hides     string   // what the upstream must not see, with eachToken; "" for nothing
-}
-
-// eachToken stands for the request's token.
-const eachToken = "{token}"
-
-// Credentials of the measured requests: made up, of the length that
-// `caddy rr keygen` gives, and worth nothing outside this program.
-const (
-	callerKey = "rr_bench_Zk3vQ9w1LrT7yB5nXc8mJ4hG6sD2fAa0"
-	vendorKey = "sk_bench_51Hq8uRkP0tWvZxYcNmLjKgFdSaQ2e4r6"
-)
-
-// benchSecrets is what the rows' {env.*} placeholders resolve to.
-var benchSecrets = []string{"BENCH_KEY=" + callerKey, "BENCH_VENDOR=" + vendorKey}
-
-// globalOptions is the same in every row, so that rows differ only in what they
-// are about. Logs stay at Caddy's defaults: none per request.
-const globalOptions = `
-	admin {$BENCH_ADMIN}
-	persist_config off
-	auto_https off
-`
-
-const bareCaddyfile = `{` + globalOptions + `}
-
-http://{$BENCH_ADDRESS} {
-	reverse_proxy {$BENCH_UPSTREAM}
-}
-`
-
-const keyToBearerCaddyfile = `{` + globalOptions + `
-	rr {
-		proxy bench {
-			accept key {env.BENCH_KEY}
-			target http://{$BENCH_UPSTREAM}
-			present bearer {env.BENCH_VENDOR}
-			default deny
-			allow GET,POST /v1/*
-		}
-	}
-}
-
-http://{$BENCH_ADDRESS} {
-	rr_proxy bench
-}
-`
-
-// keyToCaddyfile is keyToBearerCaddyfile with another credential for the upstream.
-func keyToCaddyfile(present string) string {
-	return strings.Replace(keyToBearerCaddyfile, "present bearer {env.BENCH_VENDOR}", "present "+present, 1)
-}
-
-const tokenToBearerCaddyfile = `{` + globalOptions + `
-	rr {
-		proxy bench {
-			accept jwt_verify {
-				issuer ` + tokenIssuer + `
-				audience ` + tokenAudience + `
-				jwks {file.{$BENCH_KEYS}}
-			}
-			target http://{$BENCH_UPSTREAM}
-			present bearer {env.BENCH_VENDOR}
-			default deny
-			allow GET,POST /v1/*
-		}
-	}
-}
-
-http://{$BENCH_ADDRESS} {
-	rr_proxy bench
-}
-`
-
-// tokenRow is jwt_verify for callers with these tokens.
-func tokenRow(name string, promise float64, t tokens) row {
-	return row{
-		Name:      name,
-		Against:   "bare",
-		Promise:   promise,
-		Caddyfile: tokenToBearerCaddyfile,
-		Tokens:    t,
-		Path:      "/v1/charges",
-		Headers:   []string{"Authorization: Bearer " + eachToken},
-		Sends:     "Authorization: Bearer " + vendorKey,
-		Hides:     eachToken,
-	}
-}
+import "time"
 
 // rows are measured in this order. The control is the first row once more, in a
 // process of its own: what its ratio is away from 1 is the run's own error.
-var rows = []row{
-	{
-		Name:      "bare",
-		Caddyfile: bareCaddyfile,
-		Path:      "/v1/charges",
-		Headers:   []string{"Authorization: Bearer " + vendorKey},
-		Sends:     "Authorization: Bearer " + vendorKey,
-	},
-	{
-		Name:      "control",
-		Against:   "bare",
-		Caddyfile: bareCaddyfile,
-		Path:      "/v1/charges",
-		Headers:   []string{"Authorization: Bearer " + vendorKey},
-		Sends:     "Authorization: Bearer " + vendorKey,
-	},
-	{
-		Name:      "key-bearer",
-		Against:   "bare",
-		Promise:   1.05,
-		Caddyfile: keyToBearerCaddyfile,
-		Path:      "/v1/charges",
-		Headers:   []string{"Authorization: Bearer " + callerKey},
-		Sends:     "Authorization: Bearer " + vendorKey,
-		Hides:     callerKey,
-	},
+var rows = append([]row{
+	bareRow("bare", "", tokens{}),
+	bareRow(controlRow, "bare", tokens{}),
+	withKey(row{Name: "header-up", Against: "bare", Config: headerUpCaddyfile, Sends: bearer(vendorKey)}),
+	withKey(row{Name: "key-bearer", Against: "bare", Promise: 1.05, Limit: 1.5, Warm: true, Config: proxyCaddyfile(acceptKey, presentBearer, theRules), Sends: bearer(vendorKey)}),
+	withKey(row{Name: "key-inline", Against: "bare", Limit: 1.5, Warm: true, Config: inlineCaddyfile, Sends: bearer(vendorKey)}),
+
+	// a scope of more rules than the one of key-bearer
+	withKey(row{Name: "rules-10", Against: "key-bearer", Limit: 1.4, Warm: true, Config: proxyCaddyfile(acceptKey, presentBearer, manyRules(10)), Sends: bearer(vendorKey)}),
+	withKey(row{Name: "rules-1000", Against: "key-bearer", Adds: 50 * time.Microsecond, Limit: 2.5, Warm: true, Config: proxyCaddyfile(acceptKey, presentBearer, manyRules(1000)), Sends: bearer(vendorKey)}),
 
 	// credentials for the upstream that the gateway makes or fetches, and has
-	{
-		Name:    "key-minted",
-		Against: "key-bearer",
-		Promise: 1.03,
-		Caddyfile: keyToCaddyfile(`jwt {
-				secret {env.BENCH_KEY}
-				claims {
-					iss bench
-				}
-			}`),
-		Path:    "/v1/charges",
-		Headers: []string{"Authorization: Bearer " + callerKey},
-		Sends:   "Authorization: Bearer ey",
-		Hides:   callerKey,
-	},
-	{
-		Name:    "key-oauth2",
-		Against: "key-bearer",
-		Promise: 1.03,
-		Caddyfile: keyToCaddyfile(`oauth2 {
-				grant client_credentials
-				token_url http://{$BENCH_UPSTREAM}` + tokenPath + `
-				client_id bench
-				client_secret {env.BENCH_VENDOR}
-			}`),
-		Path:    "/v1/charges",
-		Headers: []string{"Authorization: Bearer " + callerKey},
-		Sends:   "Authorization: Bearer " + vendorKey,
-		Hides:   callerKey,
-	},
+	withKey(row{Name: "key-minted", Against: "key-bearer", Promise: 1.03, Limit: 1.4, Warm: true, Config: proxyCaddyfile(acceptKey, presentMinted, theRules), Sends: bearer("ey")}),
+	withKey(row{Name: "key-oauth2", Against: "key-bearer", Promise: 1.03, Limit: 1.4, Warm: true, Config: proxyCaddyfile(acceptKey, presentFetched, theRules), Sends: bearer(vendorKey)}),
+
+	// what the longer header alone costs a bare proxy; tokens of ES256 and EdDSA are of one length
+	bareRow("bare-rs256", "bare", tokens{Algorithm: "RS256", Count: 10_000}),
+	bareRow("bare-es256", "bare", tokens{Algorithm: "ES256", Count: 10_000}),
 
 	// a token that the gateway has seen before
-	tokenRow("jwt-rs256-same", 1.06, tokens{Algorithm: "RS256", Count: 1}),
-	tokenRow("jwt-es256-same", 1.06, tokens{Algorithm: "ES256", Count: 1}),
-	tokenRow("jwt-eddsa-same", 1.06, tokens{Algorithm: "EdDSA", Count: 1}),
-	tokenRow("jwt-rs256-10000", 1.06, tokens{Algorithm: "RS256", Count: 10_000}),
-	tokenRow("jwt-es256-10000", 1.06, tokens{Algorithm: "ES256", Count: 10_000}),
-	tokenRow("jwt-eddsa-10000", 1.06, tokens{Algorithm: "EdDSA", Count: 10_000}),
+	tokenRow("jwt-rs256-same", 1.06, 1.5, tokens{Algorithm: "RS256", Count: 1}),
+	tokenRow("jwt-es256-same", 1.06, 1.5, tokens{Algorithm: "ES256", Count: 1}),
+	tokenRow("jwt-eddsa-same", 1.06, 1.5, tokens{Algorithm: "EdDSA", Count: 1}),
+	tokenRow("jwt-rs256-10000", 1.06, 1.5, tokens{Algorithm: "RS256", Count: 10_000}),
+	tokenRow("jwt-es256-10000", 1.06, 1.5, tokens{Algorithm: "ES256", Count: 10_000}),
+	tokenRow("jwt-eddsa-10000", 1.06, 1.5, tokens{Algorithm: "EdDSA", Count: 10_000}),
 
 	// Tokens at first sight. Going round, each comes again when the gateway has forgotten
 	// it: of tokens of their size it remembers fewer than these, which a test of package
 	// verify holds against its memory.
-	tokenRow("jwt-rs256-first", 1.50, tokens{Algorithm: "RS256", Count: 26_000, Unseen: true}),
-	tokenRow("jwt-es256-first", 1.85, tokens{Algorithm: "ES256", Count: 34_000, Unseen: true}),
-	tokenRow("jwt-eddsa-first", 1.70, tokens{Algorithm: "EdDSA", Count: 34_000, Unseen: true}),
+	tokenRow("jwt-rs256-first", 1.50, 2.6, tokens{Algorithm: "RS256", Count: 26_000, Unseen: true}),
+	tokenRow("jwt-es256-first", 1.85, 3.5, tokens{Algorithm: "ES256", Count: 34_000, Unseen: true}),
+	tokenRow("jwt-eddsa-first", 1.70, 3.0, tokens{Algorithm: "EdDSA", Count: 34_000, Unseen: true}),
+}, peerRows...)
+
+// controlRow is the name of the first row's repetition.
+const controlRow = "control"
+
+// measuredPath is what every row asks for.
+const measuredPath = "/v1/charges"
+
+// bearer is a header with this credential.
+func bearer(credential string) string { return "Authorization: Bearer " + credential }
+
+// bareRow is Caddy's reverse_proxy and nothing else. Its callers send the upstream's
+// credential, or the tokens, which go through.
+func bareRow(name, against string, t tokens) row {
+	r := row{Name: name, Against: against, Config: bareCaddyfile, Tokens: t, Path: measuredPath}
+	credential := vendorKey
+	if t.Algorithm != "" {
+		credential = eachToken
+	}
+	r.Headers, r.Sends = []string{bearer(credential)}, bearer(credential)
+	return r
 }
 
-// selectRows gives the rows whose name matches the pattern, and every row that
-// one of them is compared with, in their order.
-func selectRows(all []row, pattern string) ([]row, error) {
-	re, err := regexp.Compile(pattern)
-	if err != nil {
-		return nil, fmt.Errorf("rows: %w", err)
+// withKey completes a row whose caller has a key, which must not arrive.
+func withKey(r row) row {
+	r.Path, r.Headers, r.Hides = measuredPath, []string{bearer(callerKey)}, callerKey
+	if r.Program.Name == "" {
+		r.HeapAgainst = "bare"
 	}
-	wanted := map[string]bool{}
-	for _, r := range slices.Backward(all) { // what a row is compared with comes before it
-		if wanted[r.Name] || re.MatchString(r.Name) {
-			wanted[r.Name], wanted[r.Against] = true, true
-		}
+	return r
+}
+
+// tokenRow is jwt_verify for callers with these tokens.
+func tokenRow(name string, promise, limit float64, t tokens) row {
+	r := withToken(row{Name: name, Against: "bare", Promise: promise, Limit: limit, Warm: !t.Unseen, Tokens: t,
+		Config: proxyCaddyfile(acceptToken, presentBearer, theRules), HeapAgainst: "bare-es256"})
+	if t.Algorithm == "RS256" {
+		r.HeapAgainst = "bare-rs256"
 	}
-	var selected []row
-	for _, r := range all {
-		if wanted[r.Name] {
-			selected = append(selected, r)
-		}
-	}
-	if len(selected) == 0 {
-		return nil, fmt.Errorf("rows: no row matches %q", pattern)
-	}
-	return selected, nil
+	return r
+}
+
+// withToken completes a row whose callers have tokens, which must not arrive.
+func withToken(r row) row {
+	r.Path, r.Headers, r.Hides, r.Sends = measuredPath, []string{bearer(eachToken)}, eachToken, bearer(vendorKey)
+	return r
 }

@@ -8,12 +8,16 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math"
 	"math/big"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 )
@@ -55,7 +59,8 @@ const (
 
 // issuer signs the callers' tokens. Its keys are new in every run.
 type issuer struct {
-	keys    []byte // the public ones, as a JWK Set (RFC 7517)
+	keys    []byte            // the public ones, as a JWK Set (RFC 7517)
+	pems    map[string][]byte // the same of RS256 and ES256, as PEM
 	signers map[string]signer
 	made    map[string][]string // tokens by algorithm
 }
@@ -79,7 +84,12 @@ func newIssuer() (*issuer, error) {
 		{"kty": "EC", "use": "sig", "alg": "ES256", "kid": keyName("ES256"), "crv": "P-256", "x": base64url(point[1:33]), "y": base64url(point[33:])},
 		{"kty": "OKP", "use": "sig", "alg": "EdDSA", "kid": keyName("EdDSA"), "crv": "Ed25519", "x": base64url(edPublic)},
 	}})
-	return &issuer{keys: keys, made: map[string][]string{}, signers: map[string]signer{
+	rsaPEM, err1 := publicPEM(&rsaKey.PublicKey)
+	ecPEM, err2 := publicPEM(&ecKey.PublicKey)
+	if err := errors.Join(err, err1, err2); err != nil {
+		return nil, err
+	}
+	return &issuer{keys: keys, pems: map[string][]byte{"RS256": rsaPEM, "ES256": ecPEM}, made: map[string][]string{}, signers: map[string]signer{
 		"RS256": func(text []byte) ([]byte, error) {
 			sum := sha256.Sum256(text)
 			return rsa.SignPKCS1v15(nil, rsaKey, crypto.SHA256, sum[:])
@@ -93,7 +103,21 @@ func newIssuer() (*issuer, error) {
 			return append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...), nil
 		},
 		"EdDSA": func(text []byte) ([]byte, error) { return ed25519.Sign(edKey, text), nil },
-	}}, err
+	}}, nil
+}
+
+func publicPEM(key any) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), err
+}
+
+// publish writes the public keys into the folder: keys.json, and RS256.pem and ES256.pem.
+func (i *issuer) publish(dir string) error {
+	err := os.WriteFile(filepath.Join(dir, "keys.json"), i.keys, 0o600)
+	for name, text := range i.pems {
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, name+".pem"), text, 0o600))
+	}
+	return err
 }
 
 // keyName is the kid, as long as large providers' are.

@@ -7,9 +7,13 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"math/big"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -72,6 +76,50 @@ func TestTokensVerifyWithThePublishedKeys(t *testing.T) {
 				t.Error("the signature is not the key's")
 			}
 		})
+	}
+}
+
+func TestPublishedFilesHaveTheSameKeys(t *testing.T) {
+	i, err := newIssuer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := i.publish(dir); err != nil {
+		t.Fatal(err)
+	}
+	if set, err := os.ReadFile(filepath.Join(dir, "keys.json")); err != nil || string(set) != string(i.keys) {
+		t.Errorf("keys.json is %s, %v", set, err)
+	}
+	for _, algorithm := range []string{"RS256", "ES256"} {
+		text, err := os.ReadFile(filepath.Join(dir, algorithm+".pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, _ := pem.Decode(text)
+		if block == nil {
+			t.Fatalf("not PEM: %s", text)
+		}
+		key, err := x509.ParsePKIXPublicKey(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, err := i.token(algorithm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := strings.Split(token, ".")
+		sum, signature := sha256.Sum256([]byte(part[0]+"."+part[1])), unbase64(t, part[2])
+		fits := false
+		switch key := key.(type) {
+		case *rsa.PublicKey:
+			fits = rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature) == nil
+		case *ecdsa.PublicKey:
+			fits = ecdsa.Verify(key, sum[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]))
+		}
+		if !fits {
+			t.Errorf("%s.pem is not the key of its tokens", algorithm)
+		}
 	}
 }
 
