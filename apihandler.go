@@ -28,7 +28,7 @@ type APIHandler struct {
 	// The public URL of the API, such as https://gateway.example.com/manage. Consents send
 	// browsers back there, and it is in the OpenAPI document.
 	URL string `json:"url,omitempty"`
-	// Who has which role; of several the highest counts.
+	// Who has which role; of several the highest counts. Required.
 	Roles []RoleGrant `json:"roles,omitempty"`
 	// Which clients callers have to do with. Default: the client default.
 	Clients ClientScope `json:"clients,omitzero"`
@@ -44,6 +44,7 @@ type RoleGrant struct {
 	Role string `json:"role"`
 	// Callers whose verified claim of this name has, or is a list with, the value.
 	Claim string `json:"claim,omitempty"`
+	// The value of the claim.
 	Value string `json:"value,omitempty"`
 	// Callers whom this credential of the configuration has recognised.
 	Credential string `json:"credential,omitempty"`

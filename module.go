@@ -113,10 +113,10 @@ type Credential struct {
 type Proxy struct {
 	verify.Spec
 
-	// The name of a target, or a URL.
+	// The name of a target, or a URL. Required.
 	Target string `json:"target,omitempty"`
 	// What the target accepts: an injector, {"kind": "bearer", …}, or a reference to a
-	// named credential, {"kind": "credential", "name": "…"}.
+	// named credential, {"kind": "credential", "name": "…"}. Required.
 	PresentRaw json.RawMessage `json:"present,omitempty" caddy:"namespace=rr.injectors inline_key=kind"`
 	// An inactive proxy answers 503 to callers that it recognises.
 	Inactive bool `json:"inactive,omitempty"`

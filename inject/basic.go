@@ -16,9 +16,9 @@ func init() { caddy.RegisterModule(new(Basic)) }
 
 // Basic sends a user name and a password (RFC 7617).
 type Basic struct {
-	// The user name: text or a placeholder {env.NAME} or {file./absolute/path}.
+	// The user name: text or a placeholder {env.NAME} or {file./absolute/path}. Required.
 	Username secret.Template `json:"username,omitempty"`
-	// The password: a placeholder {env.NAME} or {file./absolute/path}.
+	// The password: a placeholder {env.NAME} or {file./absolute/path}. Required.
 	Password secret.String `json:"password,omitempty"`
 
 	static

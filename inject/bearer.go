@@ -13,7 +13,7 @@ func init() { caddy.RegisterModule(new(Bearer)) }
 
 // Bearer sends a token in Authorization (RFC 6750).
 type Bearer struct {
-	// The token: a placeholder {env.NAME} or {file./absolute/path}.
+	// The token: a placeholder {env.NAME} or {file./absolute/path}. Required.
 	Token secret.String `json:"token,omitempty"`
 	// The authentication scheme before the token. Default: Bearer.
 	Prefix string `json:"prefix,omitempty"`

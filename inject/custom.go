@@ -18,7 +18,7 @@ func init() {
 
 // Custom sends any number of headers, query parameters, cookies and a path segment.
 type Custom struct {
-	// What to send, and where.
+	// What to send, and where. Required.
 	Values []CustomValue `json:"values,omitempty"`
 
 	static
@@ -28,7 +28,7 @@ type Custom struct {
 type CustomValue struct {
 	Slot
 	// The value: text with any number of placeholders {env.NAME} and
-	// {file./absolute/path}, which are replaced when the configuration loads.
+	// {file./absolute/path}, which are replaced when the configuration loads. Required.
 	Value secret.Template `json:"value,omitempty"`
 }
 

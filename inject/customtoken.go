@@ -29,7 +29,7 @@ func init() { caddy.RegisterModule(new(CustomToken)) }
 // form.
 type CustomToken struct {
 	// Where the token is fetched: https, or http to this machine. Path and query may hold
-	// parts.
+	// parts. Required.
 	URL string `json:"url,omitempty"`
 	// The request's method. Default: POST.
 	Method string `json:"method,omitempty"`
@@ -47,7 +47,7 @@ type CustomToken struct {
 
 	// What a successful answer has, beside a status from 200 to 299. Default: nothing more.
 	Success *Success `json:"success,omitempty"`
-	// Where the answer has the token.
+	// Where the answer has the token. Required.
 	Token TokenIn `json:"token,omitzero"`
 	// A JSONPath (RFC 9535) to how long the token is good for, in seconds.
 	ExpiresIn string `json:"expires_in,omitempty"`
@@ -71,7 +71,9 @@ type CustomToken struct {
 
 // BasicParts are a user and a password.
 type BasicParts struct {
+	// The user name.
 	Username string `json:"username,omitempty"`
+	// The password.
 	Password string `json:"password,omitempty"`
 }
 

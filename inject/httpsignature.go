@@ -33,11 +33,12 @@ type HTTPSignature struct {
 	// The algorithm: ed25519, ecdsa-p256-sha256, ecdsa-p384-sha384, rsa-pss-sha512,
 	// rsa-v1_5-sha256 or hmac-sha256. Default: what goes with the key, rsa-pss-sha512 for RSA.
 	Algorithm string `json:"algorithm,omitempty"`
-	// The private key that signs: a placeholder for PEM (PKCS#8, PKCS#1, SEC 1).
+	// The private key that signs: a placeholder for PEM (PKCS#8, PKCS#1, SEC 1). Required,
+	// unless there is a secret.
 	PrivateKey secret.String `json:"private_key,omitempty"`
 	// The shared secret that signs, instead of a private key: a placeholder.
 	Secret secret.String `json:"secret,omitempty"`
-	// How the secret is written: base64, or as it is, which is the default.
+	// How the secret is written, if not as it is: base64. Default: as it is.
 	SecretEncoding string `json:"secret_encoding,omitempty"`
 	// What is covered: @method, @target-uri, @authority, @scheme, @request-target, @path,
 	// @query, @query-param;name="…" and names of header fields; with ? behind it a field is

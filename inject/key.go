@@ -14,7 +14,7 @@ func init() { caddy.RegisterModule(new(Key)) }
 
 // Key sends an API key in a header or a query parameter.
 type Key struct {
-	// The key: a placeholder {env.NAME} or {file./absolute/path}.
+	// The key: a placeholder {env.NAME} or {file./absolute/path}. Required.
 	Secret secret.String `json:"secret,omitempty"`
 	// The header that carries the key. Default: X-API-Key.
 	Header string `json:"header,omitempty"`

@@ -23,9 +23,11 @@ func init() { caddy.RegisterModule(new(OAuth2)) }
 // until it is nearly over, and renewed ahead of that.
 type OAuth2 struct {
 	// How the token is got: client_credentials, refresh_token, jwt_bearer (RFC 7523),
-	// token_exchange (RFC 8693) or authorization_code. Default with credentials: jwt_bearer.
+	// token_exchange (RFC 8693) or authorization_code. Required, unless credentials has the
+	// file of a service account: then it is jwt_bearer.
 	Grant string `json:"grant,omitempty"`
-	// The token endpoint: https, or http to this machine.
+	// The token endpoint: https, or http to this machine. Required, unless issuer or
+	// credentials tell it.
 	TokenURL string `json:"token_url,omitempty"`
 	// The issuer, instead of the token endpoint: its metadata tell the endpoint.
 	Issuer string `json:"issuer,omitempty"`

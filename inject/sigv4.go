@@ -31,14 +31,15 @@ func init() { caddy.RegisterModule(new(SigV4)) }
 // What the caller signed itself is removed.
 type SigV4 struct {
 	// The access key's ID: text or a placeholder {env.NAME} or {file./absolute/path}.
+	// Required.
 	AccessKeyID secret.Template `json:"access_key_id,omitempty"`
-	// The secret access key: a placeholder.
+	// The secret access key: a placeholder. Required.
 	SecretAccessKey secret.String `json:"secret_access_key,omitempty"`
 	// The session token of temporary credentials: a placeholder.
 	SessionToken secret.String `json:"session_token,omitempty"`
-	// The region, such as eu-central-1.
+	// The region, such as eu-central-1. Required.
 	Region string `json:"region,omitempty"`
-	// The service as it is named in signatures, such as s3 or execute-api.
+	// The service as it is named in signatures, such as s3 or execute-api. Required.
 	Service string `json:"service,omitempty"`
 	// Sign without the body. S3 takes that, few other services do.
 	UnsignedPayload bool `json:"unsigned_payload,omitempty"`

@@ -20,9 +20,10 @@ func init() { caddy.RegisterModule(new(Basic)) }
 // bcrypt or argon2id hash, as `caddy hash-password` prints it. A verified pair is
 // remembered (bounded), so that the hash is not computed on every request.
 type Basic struct {
-	// The user name: text or a placeholder {env.NAME} or {file./absolute/path}.
+	// The user name: text or a placeholder {env.NAME} or {file./absolute/path}. Required.
 	Username secret.Template `json:"username,omitempty"`
 	// The password or its hash ($2… or $argon2id$…): a placeholder, or a hash in clear.
+	// Required.
 	Password secret.String `json:"password,omitempty"`
 
 	user, password *secret.Value

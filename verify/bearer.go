@@ -14,7 +14,8 @@ func init() {
 
 // Bearer accepts an opaque bearer token (RFC 6750) that is known beforehand.
 type Bearer struct {
-	// The accepted token: a placeholder {env.NAME} or {file./absolute/path}.
+	// The accepted token: a placeholder {env.NAME} or {file./absolute/path}. Required,
+	// unless there are hashes.
 	Token secret.String `json:"token,omitempty"`
 	// SHA-256 hashes of accepted tokens, sha256:<hex>, instead of a token.
 	Hashes []string `json:"hashes,omitempty"`
@@ -88,7 +89,8 @@ func (b *Bearer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // JWT accepts one expected token, compared as a string; nothing in it is looked at. To
 // check signatures and claims use jwt_verify.
 type JWT struct {
-	// The expected token: a placeholder {env.NAME} or {file./absolute/path}.
+	// The expected token: a placeholder {env.NAME} or {file./absolute/path}. Required,
+	// unless there are hashes.
 	Token secret.String `json:"token,omitempty"`
 	// SHA-256 hashes of expected tokens, sha256:<hex>, instead of a token.
 	Hashes []string `json:"hashes,omitempty"`

@@ -26,7 +26,7 @@ func init() { caddy.RegisterModule(new(Introspect)) }
 // that it is active and the answer is as it has to be. While the server cannot be asked,
 // nobody is let through: requests are answered 503.
 type Introspect struct {
-	// The introspection endpoint: https, or http to this machine.
+	// The introspection endpoint: https, or http to this machine. Required.
 	URL string `json:"url,omitempty"`
 
 	// How the gateway authenticates at the endpoint.

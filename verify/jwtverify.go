@@ -41,7 +41,8 @@ type JWTVerify struct {
 	// {file./absolute/path}, of at least 32 bytes.
 	Secret secret.String `json:"secret,omitempty"`
 
-	// The accepted audiences: the claim aud has to have one of them.
+	// The accepted audiences: the claim aud has to have one of them. Required, unless
+	// any_audience.
 	Audience Texts `json:"audience,omitempty"`
 	// Accept tokens for any audience. Who does needs another claim that tells for whom the
 	// token is: otherwise every token of the issuer opens this gateway.

@@ -18,7 +18,8 @@ func init() { caddy.RegisterModule(new(Key)) }
 // request costs the same with one key and with 100,000.
 type Key struct {
 	// The accepted keys: placeholders {env.NAME} or {file./absolute/path}. Keys need at
-	// least 128 random bits; shorter ones load with a warning.
+	// least 128 random bits; shorter ones load with a warning. Required, unless there are
+	// hashes.
 	Secrets []secret.String `json:"secrets,omitempty"`
 	// SHA-256 hashes of accepted keys, as `caddy rr keygen` prints them: sha256:<hex>.
 	// With these the configuration holds no secret at all.

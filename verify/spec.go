@@ -22,7 +22,8 @@ import (
 type Spec struct {
 	// What callers prove themselves with, tried in order; the first that recognises the
 	// caller wins. Each is a verifier, {"kind": "key", …}, or a reference to a named
-	// credential, {"kind": "credential", "name": "…"}.
+	// credential, {"kind": "credential", "name": "…"}. Required; in rr_verify unless it
+	// names a proxy or is a gateway.
 	AcceptRaw []json.RawMessage `json:"accept,omitempty" caddy:"namespace=rr.verifiers inline_key=kind"`
 	// What must hold too, each from a carrier of its own, such as a user's token beside
 	// the integration's key. Its claims join the caller's under "also.".

@@ -61,7 +61,7 @@ type Exchange struct {
 	// Gate is the gate that granted, for watching what the caller may still do.
 	Gate Holder
 
-	// Decision is the outcome so far, the code of DESIGN section 5; the access log has it.
+	// Decision is the outcome so far, its code; the access log has it.
 	Decision string
 	// Upstream is the address that will be dialled, {rr.upstream}.
 	Upstream string

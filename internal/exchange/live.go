@@ -41,7 +41,7 @@ type Live struct {
 }
 
 // sweepEvery is how often open streams are held against what is accepted now, for what
-// ends by itself (a credential's expiry). DESIGN promises 1 s.
+// ends by itself (a credential's expiry). docs/answers.md promises 1 s.
 const sweepEvery = 500 * time.Millisecond
 
 type stream struct {

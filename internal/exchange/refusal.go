@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-rr/caddy-rr/internal/rule"
 )
 
-// The codes of DESIGN section 5, in RR-Proxy-Code and in the body's `code`.
+// The codes in RR-Proxy-Code and in the body's `code`; docs/answers.md says when.
 const (
 	CodeGranted        = metrics.Granted
 	CodeDenied         = "proxy-access-denied"

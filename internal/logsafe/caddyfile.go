@@ -31,7 +31,7 @@ func (l *LogEncoder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	for d.NextBlock(0) {
 		if d.Val() != "wrap" {
-			return d.Errf("rr log encoder: unknown option %q; there is: wrap <encoder>", d.Val())
+			return d.Errf("rr log encoder: unrecognized option %q; there is: wrap", d.Val())
 		}
 		if l.WrappedRaw != nil {
 			return d.Err("rr log encoder: wrap is given twice")

@@ -27,10 +27,9 @@ func init() {
 // values of the secrets that are in use. It looks into nested objects, arrays, arbitrary
 // structures, error texts, stack traces and the message.
 type LogEncoder struct {
-	// The encoder that writes the entries; "json" if there is none. Any log encoder will
-	// do, also one that wraps others. Its own additions to an entry are searched for the
-	// values of secrets only, so put a filter or append encoder around this one rather
-	// than inside.
+	// The encoder that writes the entries. Any log encoder will do, also one that wraps
+	// others. Its own additions to an entry are searched for the values of secrets only, so
+	// put a filter or append encoder around this one rather than inside. Default: json.
 	WrappedRaw json.RawMessage `json:"wrap,omitempty" caddy:"namespace=caddy.logging.encoders inline_key=format"`
 
 	zapcore.Encoder `json:"-"`

@@ -291,7 +291,7 @@ func TestEncoderInTheCaddyfile(t *testing.T) {
 		"with its options":   {"rr json {\n time_format wall\n}", `{"wrap":{"format":"json","time_format":"wall"}}`},
 		"with wrap":          {"rr {\n wrap console {\n level_format upper\n}\n}", `{"wrap":{"format":"console","level_format":"upper"}}`},
 		"an unknown encoder": {"rr xml", `rr log encoder: there is no log encoder "xml"; known are: append, console, filter, journald, json, at Caddyfile:1`},
-		"an unknown option":  {"rr {\n warp json\n}", `rr log encoder: unknown option "warp"; there is: wrap <encoder>, at Caddyfile:2`},
+		"an unknown option":  {"rr {\n warp json\n}", `rr log encoder: unrecognized option "warp"; there is: wrap, at Caddyfile:2`},
 		"wrap twice":         {"rr {\n wrap json\n wrap json\n}", `rr log encoder: wrap is given twice, at Caddyfile:3`},
 		"wrap of nothing":    {"rr {\n wrap\n}", `rr log encoder: wrap needs the name of an encoder, such as json or console, at Caddyfile:2`},
 		"a filter by name":   {"rr filter.delete", `rr log encoder: caddy.logging.encoders.filter.delete is a *logging.DeleteFilter, not a log encoder, at Caddyfile:1`},

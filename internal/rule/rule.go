@@ -33,7 +33,7 @@ type Rule struct {
 	Methods []string `json:"methods,omitempty"`
 	// Path globs as in Caddy's path matcher, of which one has to fit: /exact, /prefix/*,
 	// *.suffix, *part*, otherwise * within one segment. An allow compares exactly, a deny
-	// in any case.
+	// in any case. Default: all.
 	Paths []string `json:"paths,omitempty"`
 	// A regular expression (RE2) for the path. A deny compares in any case, too.
 	PathRegexp string `json:"path_regexp,omitempty"`

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// PollInterval is how often secret files are looked at. DESIGN promises that a change
+// PollInterval is how often secret files are looked at. The documentation promises that a change
 // takes effect within 5 s.
 const PollInterval = 2 * time.Second
 
