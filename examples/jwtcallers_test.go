@@ -113,6 +113,7 @@ func TestJWTCallers(t *testing.T) {
 	provider := idp.New(t)
 	provider.AddKey("RS256", "k1")
 	workloads := newSPIFFE(t)
+	expected := "\n\n" + readText(t, "jwt-callers/expected.txt") + "\n"
 	files := map[string]bool{}
 	for _, c := range jwtCalls {
 		files[c.file] = true
@@ -121,11 +122,13 @@ func TestJWTCallers(t *testing.T) {
 		t.Run(file, func(t *testing.T) {
 			vendor := rrtest.NewUpstream(t)
 			site := newSite(t, file, provider, vendor, workloads)
+			var answers strings.Builder
 			for _, c := range jwtCalls {
 				if c.file != file {
 					continue
 				}
-				site.call(t, c.name, provider.Token("k1", c.token, nil), c.method, c.want)
+				status := site.call(t, c.name, provider.Token("k1", c.token, nil), c.method, c.want)
+				fmt.Fprintf(&answers, "%d %s, %s: %s\n", status, file, c.method, c.name)
 				if c.want != http.StatusOK {
 					continue
 				}
@@ -138,6 +141,9 @@ func TestJWTCallers(t *testing.T) {
 			}
 			if file == "spiffe" {
 				site.callWithCertificates(t, workloads)
+			}
+			if !strings.Contains(expected, "\n\n"+answers.String()+"\n") {
+				t.Errorf("jwt-callers/expected.txt does not have\n%s", answers.String())
 			}
 			for _, got := range vendor.Received() {
 				if got.Header.Get("Authorization") != "Bearer "+stripeKey {
@@ -196,15 +202,17 @@ func (s *site) send(t *testing.T, client *http.Client, token, method string) rrt
 	return rrtest.Send(t, client, rrtest.Request(t, method, s.url+path, "", headers...))
 }
 
-// call makes a call whose answer has to have this status.
-func (s *site) call(t *testing.T, name, token, method string, want int) {
+// call makes a call whose answer has to have this status, and returns the one it has.
+func (s *site) call(t *testing.T, name, token, method string, want int) int {
 	t.Helper()
-	if got := s.send(t, s.client, token, method); got.Status != want {
+	got := s.send(t, s.client, token, method)
+	if got.Status != want {
 		t.Errorf("%s, %s: %d, want %d", name, method, got.Status, want)
 	}
 	if token != "" && strings.Contains(s.caddy.Logs(), token) {
 		t.Errorf("%s: the token is in the log", name)
 	}
+	return got.Status
 }
 
 // callWithCertificates calls the site of spiffe.Caddyfile as workloads with X509-SVIDs.
