@@ -64,7 +64,7 @@ type table struct {
 
 // row is one option.
 type row struct {
-	path, typ, unsaid, example, what string
+	path, typ, unsaid, what string
 	parent                           reflect.Type
 }
 

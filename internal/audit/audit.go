@@ -38,8 +38,8 @@ type Entry struct {
 	Seq   uint64    `json:"seq"`
 	Time  time.Time `json:"time"`
 	Actor Actor     `json:"actor"`
-	// Action is what was done: create, update, delete, rotate, consent, revoke, import,
-	// rotate-key.
+	// Action is what was done: create, update, delete, rotate, authorize, consent, import,
+	// expire, export, backup, rotate-key.
 	Action string `json:"action"`
 	// Resource is what it was done to: credentials, targets, proxies, rules, clients,
 	// blocklist or store.
