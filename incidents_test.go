@@ -20,11 +20,11 @@ const incidentsPage = "docs/incidents.md"
 // incident is a test named TestPeer_<id>_<what>: something that went wrong in another
 // product, tried on rr. Its doc comment is what the page says of it.
 type incident struct {
-	name, file    string
-	what          string // went wrong elsewhere
-	sources       []string
-	here          string // what rr does
-	topic         string
+	name, file string
+	what       string // went wrong elsewhere
+	sources    []string
+	here       string // what rr does
+	topic      string
 }
 
 // topics are the parts of the page, in this order; a test is in the one that its Topic line

@@ -228,8 +228,11 @@ func TestTokenUnderTwoCredentials(t *testing.T) {
 	}
 }
 
-// TestReloadsKeepKeysAndTokens: reloads fetch nothing again and leave no goroutine behind.
-func TestReloadsKeepKeysAndTokens(t *testing.T) {
+// Each reload of the configuration left the goroutines that fetch keys behind.
+// Sources: TykTechnologies/tyk#7703, ggicci/caddy-jwt
+// Here: A hundred reloads fetch nothing again and leave no goroutine; what is removed from the configuration stops.
+// Topic: jwks
+func TestPeer_tyk_7703_ReloadsLeaveNoGoroutines(t *testing.T) {
 	p := idp.New(t)
 	p.AddKey("ES256", "k1")
 	g, u := startIssuer(t, p, "")
