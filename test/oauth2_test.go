@@ -175,8 +175,12 @@ func TestOAuth2Answers(t *testing.T) {
 	noSecrets(t, g)
 }
 
-// TestOAuth2SharesNothing: two credentials that differ in anything have tokens of their own.
-func TestOAuth2SharesNothing(t *testing.T) {
+// Fetched tokens were kept under a key that lacked something of what decides them, so that one
+// consumer had another's.
+// Sources: Kong/kong, agentgateway/agentgateway
+// Here: Two credentials that differ in anything, be it a scope, a parameter or the way to authenticate, have tokens of their own.
+// Topic: caches
+func TestPeer_Requirement_TokensAreKeptForTheWholeDefinition(t *testing.T) {
 	s := idp.NewTokens(t,
 		idp.TokenClient{ID: "rr", Auth: "client_secret_basic", Secret: oauth2Secret},
 		idp.TokenClient{ID: "rs", Auth: "client_secret_basic", Secret: oauth2Secret},
