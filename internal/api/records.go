@@ -155,7 +155,7 @@ type CheckStep struct {
 }
 
 // beforeCallers are decisions for which nobody looks at the caller.
-var beforeCallers = []string{exchange.CodeGranted, exchange.CodeMethodRefused, exchange.CodeBadPath, exchange.CodeIncomplete}
+var beforeCallers = []string{exchange.CodeGranted, exchange.CodeMethodRefused, exchange.CodeLoop, exchange.CodeBadPath, exchange.CodeIncomplete}
 
 type checkOut struct{ Body Check }
 

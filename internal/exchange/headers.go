@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -91,7 +92,7 @@ func OnlyWebSocket(r *http.Request) {
 	}
 }
 
-// CheckMethod refuses what no API needs and returns the method that rules judge: a
+// CheckMethod refuses what no API needs, and what goes round, and returns the method that rules judge: a
 // WebSocket over HTTP/2 or HTTP/3 is an extended CONNECT (RFC 8441, RFC 9220), which
 // Caddy forwards as the GET that it means.
 func CheckMethod(r *http.Request) (string, *Refusal) {
@@ -104,6 +105,9 @@ func CheckMethod(r *http.Request) (string, *Refusal) {
 	case http.MethodTrace:
 		return "", Refuse(http.StatusMethodNotAllowed, CodeMethodRefused, errors.New("TRACE would echo credentials (RFC 9110 section 9.3.8)"))
 	}
+	if looped(r.Header) {
+		return "", Refuse(http.StatusLoopDetected, CodeLoop, fmt.Errorf("it came through more than %d gateways, by its Via: a target leads back to this gateway", maxVia))
+	}
 	if r.TLS != nil && !r.TLS.HandshakeComplete {
 		switch r.Method {
 		case http.MethodGet, http.MethodHead, http.MethodOptions:
@@ -113,6 +117,21 @@ func CheckMethod(r *http.Request) (string, *Refusal) {
 	}
 	OnlyWebSocket(r)
 	return r.Method, nil
+}
+
+// maxVia is how many gateways and proxies a request may have come through. Each Caddy adds itself
+// to Via.
+const maxVia = 20
+
+// looped tells by Via whether a request goes round: a target that leads back to the gateway, with
+// a credential that the gateway accepts, would have one request become as many as there is room for (RFC 9110
+// section 7.6.3).
+func looped(h http.Header) bool {
+	n := 0
+	for _, line := range h["Via"] {
+		n += 1 + strings.Count(line, ",")
+	}
+	return n > maxVia
 }
 
 // NeutralizeConnection does what reverse_proxy will do, before rules judge the headers and

@@ -3,6 +3,7 @@ package exchange
 import (
 	"crypto/tls"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -27,6 +28,9 @@ func TestCheckMethod(t *testing.T) {
 		{"GET in early data", http.Request{Method: "GET", ProtoMajor: 3, TLS: early}, "GET", 0},
 		{"POST in early data", http.Request{Method: "POST", ProtoMajor: 3, TLS: early}, "", 425},
 		{"an unknown method in early data", http.Request{Method: "FROB", ProtoMajor: 3, TLS: early}, "", 425},
+		{"through many gateways", http.Request{Method: "GET", Header: http.Header{"Via": {"1.1 a, 1.1 b", strings.Repeat("1.1 c, ", 17) + "1.1 c"}}}, "GET", 0},
+		{"through too many", http.Request{Method: "GET", Header: http.Header{"Via": {"1.1 a, 1.1 b", strings.Repeat("1.1 c, ", 18) + "1.1 c"}}}, "", 508},
+		{"through too many, each with a line", http.Request{Method: "GET", Header: http.Header{"Via": slices.Repeat([]string{"1.1 Caddy"}, 21)}}, "", 508},
 		{"POST after the handshake", http.Request{Method: "POST", ProtoMajor: 3, TLS: late}, "POST", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

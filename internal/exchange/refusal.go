@@ -26,6 +26,7 @@ const (
 	CodeIncomplete     = "proxy-incomplete"
 	CodeThrottled      = "too-many-failures"
 	CodeEarlyData      = "too-early"
+	CodeLoop           = "loop-detected"
 	CodeTargetFailed   = "target-credential-failed"
 	CodeUnreachable    = "upstream-unreachable"
 	CodeUnavailable    = "verification-unavailable"
@@ -47,6 +48,7 @@ var titles = map[string]string{
 	CodeIncomplete:     "The proxy lacks its target or a credential",
 	CodeThrottled:      "Too many failed authentications",
 	CodeEarlyData:      "The request came in early data",
+	CodeLoop:           "The request comes back to the gateway again and again",
 	CodeTargetFailed:   "The upstream's credential could not be obtained",
 	CodeUnreachable:    "The upstream could not be reached",
 	CodeUnavailable:    "The caller cannot be verified at the moment",
