@@ -65,7 +65,7 @@ type table struct {
 // row is one option.
 type row struct {
 	path, typ, unsaid, what string
-	parent                           reflect.Type
+	parent                  reflect.Type
 }
 
 var (

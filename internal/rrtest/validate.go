@@ -10,12 +10,17 @@ import (
 // Validate provisions a Caddyfile and discards it, as `caddy validate` does.
 func Validate(t testing.TB, caddyfile string) error {
 	t.Helper()
-	c := prepare(t)
 	config, err := Adapt(caddyfile)
 	if err != nil {
 		return err
 	}
-	ready, err := c.forTests(config)
+	return ValidateJSON(t, config)
+}
+
+// ValidateJSON is Validate for a JSON configuration.
+func ValidateJSON(t testing.TB, config string) error {
+	t.Helper()
+	ready, err := prepare(t).forTests(config)
 	if err != nil {
 		return err
 	}
