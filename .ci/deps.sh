@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install what the tests need outside Go: a C compiler (the race detector), curl,
+# Install what the tests need outside Go: a C compiler (the race detector), curl, jq,
 # node for the npm packages that call the gateway (examples/) or that it calls
 # (test/), and those packages. Changes the system only as root, where apt is,
 # and only for what is missing. What cannot be installed is said; the tests that
@@ -15,6 +15,8 @@ need() { # need COMMAND DEBIAN-PACKAGE
 }
 need gcc "gcc libc6-dev"
 need curl curl
+need jq jq # the shell blocks of the pages
+need openssl openssl
 if [ -n "$packages" ]; then
 	need node nodejs
 	need npm npm
