@@ -22,6 +22,8 @@ import (
 	"github.com/caddy-rr/caddy-rr/internal/rrtest/fakeopenai"
 )
 
+// TestCaddyfilesAreFormattedAndHaveAPage has each also say which store it uses, if any: whoever
+// tries one has made something in Caddy's own, and what is there could have the same name.
 func TestCaddyfilesAreFormattedAndHaveAPage(t *testing.T) {
 	files, err := filepath.Glob("*/*addyfile")
 	deeper, err2 := filepath.Glob(decisionTable + "/*/*addyfile")
@@ -36,6 +38,9 @@ func TestCaddyfilesAreFormattedAndHaveAPage(t *testing.T) {
 		}
 		if !bytes.Equal(text, caddyfile.Format(text)) {
 			t.Errorf("%s: `caddy fmt` would change it", file)
+		}
+		if bytes.Contains(text, []byte("persist_config off")) && bytes.Contains(text, []byte("\trr {\n")) && !bytes.Contains(text, []byte("\t\tstore ")) {
+			t.Errorf("%s does not say `store`", file)
 		}
 		if _, err := os.Stat(filepath.Join(filepath.Dir(file), "README.md")); err != nil {
 			t.Error(err)

@@ -34,7 +34,9 @@ start() {
 	name=$1
 	url=$2
 	shift 2
-	if curl -s -o /dev/null "$url"; then fail "$name cannot start: something else answers at $url"; fi
+	if curl -s -o /dev/null "$url"; then
+		fail "$name cannot start: something else answers at $url (RR_PORT and STRIPE_PORT say other ports)"
+	fi
 	"$@" >"$dir/$name.log" 2>&1 &
 	pid=$!
 	pids="$pids $pid"
@@ -80,7 +82,7 @@ The caller's key is good for the gateway only; the vendor's key stays inside. Tr
 Ctrl-C stops both. The gateway's log:
 
 END
-	tail -f "$dir/gateway.log" &
+	tail -n 0 -f "$dir/gateway.log" & # without what it said when it was started and asked above
 	pids="$pids $!"
 	wait "$pid"
 	exit
