@@ -46,6 +46,10 @@ func (*adminAPI) Routes() []caddy.AdminRoute {
 // manage serves the management API: whoever reaches the admin endpoint may do everything.
 func manage(w http.ResponseWriter, r *http.Request) error {
 	app, err := managed()
+	if errors.Is(err, errStarting) {
+		api.Starting(w)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -62,10 +66,18 @@ func manage(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// errStarting is that no configuration is in force: Caddy opens the admin endpoint before it
+// loads the first one. It must not look as if a record were not there.
+var errStarting = errors.New("no configuration is in force")
+
 // managed is the app of the configuration in force, which does not end before managing.end.
 func managed() (*App, error) {
 	for range 3 { // one that ends has been replaced already
-		active, err := caddy.ActiveContext().AppIfConfigured("rr")
+		ctx := caddy.ActiveContext()
+		if ctx.Context == nil {
+			return nil, errStarting
+		}
+		active, err := ctx.AppIfConfigured("rr")
 		app, ok := active.(*App)
 		if err != nil || !ok {
 			return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("the configuration has no rr app: add the global option `rr { … }`")}
@@ -74,7 +86,7 @@ func managed() (*App, error) {
 			return app, nil
 		}
 	}
-	return nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("the configuration is ending")}
+	return nil, errStarting // the configuration ends
 }
 
 // managing counts the requests to the management API at the admin endpoint, so that their

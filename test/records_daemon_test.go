@@ -178,7 +178,7 @@ func (d *daemon) ready() error {
 			return errEnded
 		default:
 		}
-		if a, err := d.call("GET", "/rr/health", ""); err == nil && a.Status != http.StatusNotFound {
+		if a, err := d.call("GET", "/rr/health", ""); err == nil && a.Status == http.StatusOK {
 			return nil
 		}
 	}

@@ -177,6 +177,11 @@ func badMembers(faults wire.Faults) *Problem {
 // retryStore is when to ask again for a store that cannot be reached or written.
 const retryStore = 5 * time.Second
 
+// Starting answers while no configuration is in force, so that there is no API to ask.
+func Starting(w http.ResponseWriter) {
+	problem(codeUnavailable, "no configuration is in force: the gateway starts or ends").again(time.Second).write(w)
+}
+
 // problemOf says what the caller sees of an error. kind is the plural of the records that
 // the body is about, for pointers.
 func problemOf(err error, kind string) *Problem {
