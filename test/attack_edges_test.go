@@ -18,9 +18,12 @@ import (
 	"github.com/caddy-rr/caddy-rr/internal/rrtest/idp"
 )
 
-// TestAttackAForwardedAddress: who guesses passwords does not get a new count of failures by saying
-// another address with each guess.
-func TestAttackAForwardedAddress(t *testing.T) {
+// Guesses were counted for the address that the request gave, so whoever gave another one with each guess was never
+// stopped.
+// Sources: CVE-2024-21494, CVE-2026-46415
+// Here: Failures count for the client's address as Caddy resolves it: a forwarded one counts if it comes from a proxy that the operator trusts, and from nobody else.
+// Topic: throttle
+func TestPeer_CVE_2024_21494_ForwardedAddresses(t *testing.T) {
 	setSecrets(t)
 	u := rrtest.NewUpstream(t)
 	g := start(t, strings.Replace(oneProxy, "throttle off", "throttle 5 1h", 1), "UPSTREAM", u.Addr)

@@ -184,7 +184,11 @@ func TestCallersAreApartAndBounded(t *testing.T) {
 	})
 }
 
-func TestEndedCallersAreLetGo(t *testing.T) {
+// Tokens that were over stayed in memory, one for each caller there had ever been.
+// Sources: ory/oathkeeper@363ac04d
+// Here: What has ended is let go, beside the bound on how many there are.
+// Topic: caches
+func TestPeer_oathkeeper_363ac04d_EndedCallersAreLetGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewCallers(0)
 		defer c.Close()

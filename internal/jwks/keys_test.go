@@ -343,7 +343,11 @@ func TestTwoSourcesNeverMix(t *testing.T) {
 	})
 }
 
-func TestKeysWhileTheyAreReplaced(t *testing.T) {
+// Keys were replaced while requests read them, so that a request could meet half a set.
+// Sources: coupergateway/couper#398
+// Here: A set is replaced as a whole: whoever reads has the one before or the one after. (With the race detector.)
+// Topic: jwks
+func TestPeer_couper_398_KeysWhileTheyAreReplaced(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		i := newIssuer("a", "b0")
 		s := newSource(i, func(c *Config) { c.RefreshMin, c.RefreshMax = time.Second, time.Second })
