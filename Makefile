@@ -9,8 +9,13 @@ FUZZTIME      = 20s
 SCALE         = 1000000
 BENCHFLAGS    =
 
+# What `make release` is to be a release of, as v1.2.3: the tag of the commit that is
+# checked out. Without it, of whatever is checked out.
+VERSION =
+PLATFORMS =
+
 # What xcaddy passes to `go build`; this is its own default.
-XCADDY_GO_BUILD_FLAGS ?= -trimpath -ldflags='-w -s'
+XCADDY_GO_BUILD_FLAGS ?= -trimpath -tags=nobadger,nomysql,nopgx -ldflags='-w -s'
 
 # 1 makes a test fail that would be skipped because something outside Go is
 # missing (node, for the examples that use it); `make test` has installed it.
@@ -18,7 +23,7 @@ RR_REQUIRE_EXTERNAL ?= 1
 export RR_REQUIRE_EXTERNAL
 
 .DEFAULT_GOAL := help
-.PHONY: help run test deps bench bench-scale lint fuzz build tools caddy clean
+.PHONY: help run test deps bench bench-scale lint fuzz build release reproducible tools caddy clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -52,11 +57,18 @@ build: tools ## a production Caddy with rr, by xcaddy, as bin/caddy-rr
 		--with github.com/caddy-rr/caddy-rr@v0.0.0=. --output bin/caddy-rr
 	sh .ci/modules.sh bin/caddy-rr
 
+release: tools ## what is published, for all platforms, in bin/release (VERSION=v1.2.3)
+	go run ./internal/release archives -version "$(VERSION)" $(if $(PLATFORMS),-platforms $(PLATFORMS))
+	go run ./internal/release check
+
+reproducible: ## build the published binary twice from nothing: the same file must come out
+	sh .ci/reproducible.sh cold
+
 caddy: ## Caddy with rr for tests and examples, as bin/caddy
 	go build -buildvcs=false -o bin/caddy ./cmd/caddy
 
-tools: ## the tools of tools/go.mod: xcaddy, staticcheck, govulncheck
-	go -C tools build -buildvcs=false -o ../bin/ tool
+tools: ## the tools of tools/go.mod: xcaddy, staticcheck, govulncheck, cyclonedx-gomod
+	CGO_ENABLED=0 go -C tools build -buildvcs=false -trimpath -o ../bin/ tool
 
 clean: ## remove what was built
 	rm -rf bin

@@ -40,7 +40,7 @@ var testKit = []string{"internal/rrtest", "store/storetest"}
 
 // standalone are standalone and examples: what is not a test in them imports
 // nothing of the module but their own parts.
-var standalone = []string{"internal/bench", "examples"}
+var standalone = []string{"internal/bench", "internal/release", "examples"}
 
 // sharedLibraries may have several importers, for the reason given; every other
 // library has one, so that replacing it is a change in one place.
