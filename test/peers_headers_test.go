@@ -13,11 +13,7 @@ import (
 // wire is what the gateway puts on the wire for a request of these lines.
 func wire(t *testing.T, site, path string, lines ...string) (seen string, status int) {
 	t.Helper()
-	setSecrets(t)
-	u := rrtest.NewRawUpstream(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-	g := start(t, site, "UPSTREAM", u.Addr)
-	a := rrtest.Raw(t, g.addr, "GET "+path+" HTTP/1.1\r\nHost: gw\r\n"+strings.Join(lines, "\r\n")+"\r\n\r\n")
-	return u.Received(), a.Status
+	return wireOf(t, site, "GET "+path+" HTTP/1.1\r\nHost: gw\r\n"+strings.Join(lines, "\r\n")+"\r\n\r\n")
 }
 
 // earlySite injects before a plain reverse_proxy, which removes what Connection names after
