@@ -28,7 +28,7 @@ export VENDOR_PORT="${VENDOR_PORT:-$STANDIN_PORT}" AUTH0_PORT="${AUTH0_PORT:-$ST
 export OKTA_PORT="${OKTA_PORT:-$STANDIN_PORT}" TOKEN_PORT="${TOKEN_PORT:-$STANDIN_PORT}"
 gateway=http://127.0.0.1:${RR_PORT:-8080}/
 command -v curl >/dev/null || fail "curl is needed"
-if curl -s --noproxy '*' -o /dev/null "$gateway"; then fail "something else answers at $gateway"; fi
+if curl -s --noproxy '*' -o /dev/null "$gateway"; then fail "something else answers at $gateway (RR_PORT says another port)"; fi
 go build -buildvcs=false -o bin/caddy ./cmd/caddy
 
 dir=$(mktemp -d)
