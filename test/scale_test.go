@@ -4,221 +4,182 @@ package test
 
 import (
 	"context"
+	"debug/buildinfo"
 	"fmt"
-	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/google/uuid"
-	"go.uber.org/zap"
-
-	"github.com/caddy-rr/caddy-rr/internal/audit"
-	"github.com/caddy-rr/caddy-rr/internal/catalog"
-	"github.com/caddy-rr/caddy-rr/internal/rule"
-	"github.com/caddy-rr/caddy-rr/store"
-	"github.com/caddy-rr/caddy-rr/store/bolt"
-	"github.com/caddy-rr/caddy-rr/verify"
 )
 
-// perProxy is how many credentials a proxy of the scale test accepts.
-const perProxy = 1000
+// fullScale is the number of credentials for which promises are made.
+const fullScale = 1_000_000
 
-// TestScale measures what a store of many credentials costs: `make bench-scale` runs it with
-// RR_SCALE=1000000. With a small number it is an ordinary test of the same code.
+// TestScale measures what many of a kind cost: credentials in a store, rules, proxies,
+// connections and streams. `make bench-scale` runs it with RR_SCALE=1000000, which is the
+// number of credentials; the others follow it. With a small number it is an ordinary
+// test of the same code. It prints Markdown, for docs/performance.md.
 func TestScale(t *testing.T) {
-	n := 2000
-	if s := os.Getenv("RR_SCALE"); s != "" {
+	s := &scale{n: 2 * perProxy}
+	if text := os.Getenv("RR_SCALE"); text != "" {
 		var err error
-		if n, err = strconv.Atoi(s); err != nil || n < perProxy || n%perProxy != 0 {
-			t.Fatalf("RR_SCALE is a multiple of %d, not %q", perProxy, s)
+		if s.n, err = strconv.Atoi(text); err != nil || s.n < perProxy || s.n%perProxy != 0 {
+			t.Fatalf("RR_SCALE is a multiple of %d, not %q", perProxy, text)
 		}
 	} else if testing.Short() {
 		t.Skip("not with -short")
 	}
-	dir := t.TempDir()
-	began := time.Now()
-	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
-	defer up.Close()
-	seedScale(t, dir, n, up.URL)
-	t.Logf("%d credentials written in %v", n, time.Since(began).Round(time.Millisecond))
-	s := scale{t: t, n: n, dir: dir}
-	s.rest()
-	s.requests()
+	for _, n := range s.steps(s.n, 1, 1_000, 100_000, fullScale) {
+		t.Run(fmt.Sprint("credentials ", n), func(t *testing.T) { s.credentials(t, n) })
+	}
+	for _, n := range s.steps(s.n/100, 1, 10, 100, 1_000, 10_000) {
+		t.Run(fmt.Sprint("rules ", n), func(t *testing.T) { s.rules(t, n) })
+	}
+	for _, n := range s.steps(s.n/100, 1, 100, 10_000) {
+		t.Run(fmt.Sprint("proxies ", n), func(t *testing.T) { s.proxies(t, n) })
+	}
+	for _, handler := range []string{"reverse_proxy", "rr_proxy"} {
+		t.Run("connections of "+handler, func(t *testing.T) { s.connections(t, handler, max(s.n/200, 20)) })
+	}
 	s.report()
 }
 
+// scale is what has been measured.
 type scale struct {
-	t   *testing.T
-	n   int
-	dir string
-
-	start, change     time.Duration
-	resting, compiled float64
-	removal           time.Duration
-	look, whole       compared
+	n      int // credentials at most
+	lines  []scaleLine
+	others []string // figures that the table has no column for
 }
 
-func scaleStore(t *testing.T, dir string) *store.Store {
-	t.Helper()
-	b := &bolt.Bolt{Path: filepath.Join(dir, "rr.db")}
-	backend, err := b.Open(t.Context())
+// scaleLine is so many of one kind. What is zero was not measured.
+type scaleLine struct {
+	what          string
+	number        int
+	start, reload time.Duration // from the Caddyfile to serving
+	heap          float64       // bytes of all
+	each          float64       // bytes more for each
+	request       compared
+}
+
+// steps are the numbers up to the highest, and the highest.
+func (s *scale) steps(highest int, numbers ...int) []int {
+	var steps []int
+	for _, n := range numbers {
+		if n < highest {
+			steps = append(steps, n)
+		}
+	}
+	return append(steps, highest)
+}
+
+// add adds a line. Without a figure for each, it is what is more than in the first line of
+// the kind, shared out, if that is more than what a heap varies by.
+func (s *scale) add(l scaleLine) {
+	first := slices.IndexFunc(s.lines, func(first scaleLine) bool { return first.what == l.what })
+	if first >= 0 && l.each == 0 && l.heap-s.lines[first].heap > 1<<20 {
+		l.each = (l.heap - s.lines[first].heap) / float64(l.number-s.lines[first].number)
+	}
+	s.lines = append(s.lines, l)
+}
+
+// promise adds a figure with what is promised for it at full scale.
+func (s *scale) promise(what, value, promise string, kept bool) {
+	verdict := "kept"
+	if !kept {
+		verdict = "missed"
+	}
+	if s.n < fullScale || promise == "" {
+		verdict = ""
+	}
+	s.others = append(s.others, fmt.Sprintf("| %s | %s | %s | %s |\n", what, value, promise, verdict))
+}
+
+func (s *scale) report() {
+	fmt.Printf("\n%s, %d cores of %s, %s, Caddy %s: `make bench-scale SCALE=%d`.\n\n",
+		time.Now().Format(time.DateOnly), runtime.NumCPU(), processor(), strings.Replace(runtime.Version(), "go", "Go ", 1), caddyVersion(), s.n)
+	fmt.Println("| what | number | start | reload | memory | more for each | CPU µs/request | against one |\n| --- | --: | --: | --: | --: | --: | --: | --: |")
+	for _, l := range s.lines {
+		cells := []string{l.what, fmt.Sprint(l.number), "", "", fmt.Sprintf("%.1f MiB", l.heap/(1<<20)), "", "", ""}
+		if l.start > 0 {
+			cells[2] = l.start.Round(time.Millisecond).String()
+		}
+		if l.reload > 0 {
+			cells[3] = l.reload.Round(time.Millisecond).String()
+		}
+		if l.each != 0 {
+			cells[5] = fmt.Sprintf("%.0f bytes", l.each)
+		}
+		if l.request.many > 0 {
+			cells[6] = fmt.Sprintf("%.1f", l.request.many/1000)
+		}
+		if l.number > 1 && l.request.many > 0 {
+			cells[7] = fmt.Sprintf("%+.1f µs, %.2f ×", l.request.more/1000, l.request.ratio)
+		}
+		fmt.Printf("| %s |\n", strings.Join(cells, " | "))
+	}
+	fmt.Printf("\n| what | measured | promise | |\n| --- | --- | --- | --- |\n%s\n", strings.Join(s.others, ""))
+}
+
+func processor() string {
+	info, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(info)) {
+		if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
+
+// caddyVersion is that of the binary which the tests build; a test's own is not told.
+func caddyVersion() string {
+	path, err := binary()
 	if err != nil {
-		t.Fatal(err)
+		return err.Error()
 	}
-	s, err := store.Open(t.Context(), store.Options{Backend: backend, KeyFile: filepath.Join(dir, "rr.key")})
+	info, err := buildinfo.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		return err.Error()
 	}
-	return s
+	for _, d := range info.Deps {
+		if d.Path == "github.com/caddyserver/caddy/v2" {
+			return strings.TrimPrefix(d.Version, "v")
+		}
+	}
+	return "of an unknown version"
 }
 
-func scaleKey(i int) string { return fmt.Sprintf("rr_live_scale-%032d", i) }
-
-// seedScale writes a store with n key credentials, all of them accepted by some proxy.
-func seedScale(t *testing.T, dir string, n int, upstream string) {
-	t.Helper()
-	s := scaleStore(t, dir)
-	head := func() store.Head {
-		id, err := uuid.NewV7()
-		if err != nil {
-			t.Fatal(err)
-		}
-		now := time.Now().UTC().Truncate(time.Millisecond)
-		return store.Head{ID: id.String(), Client: store.DefaultClient, CreatedAt: now, UpdatedAt: now}
-	}
-	apply := func(puts []store.Put) {
-		if _, err := s.Apply(t.Context(), puts...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	target := &store.Target{Head: head(), Name: "vendor", URL: upstream}
-	injected := &store.Credential{Head: head(), Name: "vendor-key", Side: store.TargetSide, AuthType: "bearer",
-		Spec: store.Secret(`{"kind":"bearer","token":"sk_test_0123456789abcdef"}`)}
-	apply([]store.Put{
-		{Bucket: store.Targets, Key: target.ID, Version: 1, Value: target},
-		{Bucket: store.Credentials, Key: injected.ID, Version: 1, Value: injected},
-	})
-	for i := 0; i < n; i += perProxy {
-		var puts []store.Put
-		p := &store.Proxy{Head: head(), Name: fmt.Sprintf("p%d", i/perProxy), TargetID: target.ID, TargetCredentialID: injected.ID,
-			Rules: []store.Rule{{ID: "r", Rule: rule.Rule{Effect: rule.Allow, Paths: []string{"/ok"}}}}}
-		for j := i; j < i+perProxy; j++ {
-			c := &store.Credential{Head: head(), Name: fmt.Sprintf("caller-%07d", j), Side: store.ProxySide, AuthType: "key",
-				Spec: store.Secret(`{"kind":"key","hashes":["` + verify.FormatHash(scaleKey(j)) + `"]}`)}
-			p.CredentialIDs = append(p.CredentialIDs, c.ID)
-			puts = append(puts, store.Put{Bucket: store.Credentials, Key: c.ID, Version: 1, Value: c})
-		}
-		apply(append(puts, store.Put{Bucket: store.Proxies, Key: p.ID, Version: 1, Value: p}))
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
+// heap is the live heap of this process in bytes, once it does not change any more: what
+// ran before may still be ending.
 func heap() float64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return float64(m.HeapAlloc)
+	live := func() float64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc)
+	}
+	last := live()
+	for range 40 {
+		time.Sleep(50 * time.Millisecond)
+		now := live()
+		if math.Abs(now-last) < 16<<10 {
+			return now
+		}
+		last = now
+	}
+	return last
 }
-
-// rest measures the start, the room, and single changes, without requests.
-func (s *scale) rest() {
-	st := scaleStore(s.t, s.dir)
-	before := heap()
-	began := time.Now()
-	r, err := catalog.OpenRecords(s.t.Context(), st, zap.NewNop())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.start = time.Since(began)
-	s.resting = (heap() - before) / float64(s.n)
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-	defer cancel()
-	c := catalog.New(ctx, zap.NewNop(), catalog.Options{})
-	if err := c.Open(r); err != nil {
-		s.t.Fatal(err)
-	}
-	defer r.Close()
-	defer c.Close()
-	var creates, deletes []time.Duration
-	who := audit.Actor{Kind: "admin", Name: "scale"}
-	for i := range 101 {
-		rec := &store.Credential{Head: store.Head{Client: store.DefaultClient}, Name: fmt.Sprintf("new-%d", i), Side: store.ProxySide, AuthType: "key",
-			Spec: store.Secret(`{"kind":"key","hashes":["` + verify.FormatHash(scaleKey(s.n+i)) + `"]}`)}
-		began := time.Now()
-		if err := c.Change(s.t.Context(), who, func(tx *catalog.Tx) error { return tx.Put("create", rec) }); err != nil {
-			s.t.Fatal(err)
-		}
-		creates = append(creates, time.Since(began))
-		began = time.Now()
-		if err := c.Change(s.t.Context(), who, func(tx *catalog.Tx) error { return tx.Delete(rec, false) }); err != nil {
-			s.t.Fatal(err)
-		}
-		deletes = append(deletes, time.Since(began))
-	}
-	slices.Sort(creates)
-	slices.Sort(deletes)
-	s.change, s.removal = creates[50], deletes[50]
-}
-
-// requests measures what it costs to recognise a caller: the same one always, and any of all.
-func (s *scale) requests() {
-	start(s.t, `{
-		log {
-			output discard
-			level PANIC
-		}
-		rr {
-			egress allow 127.0.0.0/8
-			store bolt `+filepath.Join(s.dir, "rr.db")+`
-		}
-	}
-	:GATEPORT {
-		log_skip
-		rr_gateway /api/*
-	}`)
-	app, err := caddy.ActiveContext().App("http")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var server *caddyhttp.Server
-	for _, x := range app.(*caddyhttp.App).Servers {
-		server = x
-	}
-	ask := func(i int, path string, want int) {
-		r := httptest.NewRequest(http.MethodGet, fmt.Sprintf("/api/p%d%s", i/perProxy, path), nil)
-		r.Header.Set("Authorization", "Bearer "+scaleKey(i))
-		w := httptest.NewRecorder()
-		server.ServeHTTP(w, r)
-		if w.Code != want {
-			s.t.Fatalf("caller %d: status %d: %s", i, w.Code, w.Body)
-		}
-	}
-	before := heap()
-	for i := 0; i < s.n; i += perProxy {
-		ask(i, "/ok", http.StatusOK)
-	}
-	s.compiled = (heap() - before) / float64(s.n)
-	// recognised, and denied by the proxy's default; recognised and forwarded
-	s.look = s.compare(20_000, func(i int) { ask(i, "/no", http.StatusForbidden) })
-	s.whole = s.compare(4_000, func(i int) { ask(i, "/ok", http.StatusOK) })
-}
-
-// compared are the medians of rounds that alternate, in ns of CPU, and of their ratios.
-type compared struct{ one, many, ratio float64 }
 
 // cpuTime is what this process has had of the cores, so that others on the machine matter less.
 func cpuTime() time.Duration {
@@ -229,52 +190,89 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// compare holds requests of any of all callers against those of always the same.
-func (s *scale) compare(requests int, ask func(int)) compared {
-	round := func(next func() int) float64 {
+// scaled is a gateway with many of something, in this process.
+type scaled struct {
+	*gateway
+	start, reload time.Duration
+	heap          float64 // bytes
+	server        *caddyhttp.Server
+}
+
+// startScaled loads a Caddyfile, whose global option rr and site are given, into a Caddy that
+// runs without rr, loads it again, and measures what that takes. It logs nothing.
+func startScaled(t *testing.T, rr, site string) *scaled {
+	t.Helper()
+	const quiet = "{\n\tlog {\n\t\toutput discard\n\t\tlevel PANIC\n\t}\n"
+	caddyfile := quiet + "\trr {\n" + rr + "\n\t}\n}\n:GATEPORT {\n\tlog_skip\n\t" + site + "\n}\n"
+	g := &scaled{gateway: start(t, quiet+"}\n:GATEPORT {\n\trespond ok\n}\n")}
+	load := func() time.Duration {
+		began := time.Now()
+		if err := g.gateway.reload(caddyfile); err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(began)
+	}
+	before := heap()
+	g.start = load()
+	reloads := []time.Duration{load(), load(), load()}
+	slices.Sort(reloads)
+	g.reload = reloads[1]
+	g.heap = heap() - before
+	app, err := caddy.ActiveContext().App("http")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, server := range app.(*caddyhttp.App).Servers {
+		g.server = server
+	}
+	return g
+}
+
+// ask sends a request through the server, without a connection.
+func (g *scaled) ask(path, key string, want int) {
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, path, nil)
+	r.Header.Set("Authorization", "Bearer "+key)
+	w := httptest.NewRecorder()
+	g.server.ServeHTTP(w, r)
+	if w.Code != want {
+		g.t.Fatalf("%s: status %d: %s", path, w.Code, w.Body)
+	}
+}
+
+// compared are the medians of rounds that alternate, in ns of CPU, and of their ratios and
+// differences.
+type compared struct{ one, many, ratio, more float64 }
+
+// compare holds requests of any of many against those of always the same one.
+func (s *scale) compare(requests int, one, many func()) compared {
+	rounds := 15
+	if s.n < 100_000 {
+		requests, rounds = requests/20, 3
+	}
+	round := func(ask func()) float64 {
 		began := cpuTime()
 		for range requests {
-			ask(next())
+			ask()
 		}
 		return float64((cpuTime() - began).Nanoseconds()) / float64(requests)
 	}
-	rounds := 5
-	if s.n > 10_000 {
-		rounds = 15
-	}
-	one := rand.IntN(s.n)
-	var ones, manys, ratios []float64
+	var ones, manys, ratios, more []float64
 	for range rounds {
-		a := round(func() int { return one })
-		b := round(func() int { return rand.IntN(s.n) })
-		ones, manys, ratios = append(ones, a), append(manys, b), append(ratios, b/a)
+		a := round(one)
+		b := round(many)
+		ones, manys, ratios, more = append(ones, a), append(manys, b), append(ratios, b/a), append(more, b-a)
 	}
 	median := func(list []float64) float64 {
 		slices.Sort(list)
 		return list[len(list)/2]
 	}
-	return compared{median(ones), median(manys), median(ratios)}
+	return compared{median(ones), median(manys), median(ratios), median(more)}
 }
 
-func (s *scale) report() {
-	row := func(what, value, promise string, kept bool) {
-		verdict := "kept"
-		if !kept {
-			verdict = "missed"
-		}
-		if s.n < 1_000_000 || promise == "" {
-			verdict = ""
-		}
-		fmt.Printf("| %s | %s | %s | %s |\n", what, value, promise, verdict)
-	}
-	fmt.Printf("\n%d key credentials, %d proxies, %d cores, %s\n\n| what | measured | promise | |\n| --- | --- | --- | --- |\n", s.n, s.n/perProxy, runtime.GOMAXPROCS(0), runtime.Version())
-	row("start (records read)", s.start.Round(time.Millisecond).String(), "≤ 10 s", s.start <= 10*time.Second)
-	row("heap for each, at rest", fmt.Sprintf("%.0f bytes", s.resting), "≤ 400 bytes", s.resting <= 400)
-	row("more heap for each, once its proxy was asked for", fmt.Sprintf("%.0f bytes", s.compiled), "", true)
-	row("one create (median)", s.change.String(), "≤ 5 ms", s.change <= 5*time.Millisecond)
-	row("one delete (median)", s.removal.String(), "≤ 5 ms", s.removal <= 5*time.Millisecond)
-	row("recognise a caller, then refuse: any of all / always the same", s.look.text(), "", true)
-	row("the same, forwarded", s.whole.text(), "≤ 1.1", s.whole.ratio <= 1.1)
+// anyOf asks for any of n, and always for the same one.
+func (s *scale) anyOf(requests, n int, ask func(int)) compared {
+	same := rand.IntN(n)
+	return s.compare(requests, func() { ask(same) }, func() { ask(rand.IntN(n)) })
 }
 
 func (c compared) text() string {
