@@ -167,7 +167,9 @@ func (gw *gateway) unknown(r *http.Request, h *Handler) *exchange.Refusal {
 		reason = fmt.Errorf("%w: there is no such proxy", ErrRejected)
 	}
 	presented := gw.presented(r)
-	_, err := g.verify(r, &exchange.Exchange{Context: r.Context()}, g.now(), h.admission(r, g.now()))
+	adm := h.admission(r, g.now())
+	adm.inVain = true
+	_, err := g.verify(r, &exchange.Exchange{Context: r.Context()}, g.now(), adm)
 	h.strip(r)
 	switch {
 	case errors.Is(err, ErrAbsent), err == nil && !presented:

@@ -1,13 +1,17 @@
 package verify
 
 import (
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -197,6 +201,9 @@ func (i *Introspect) verify(r *http.Request, adm admission) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
+	if adm.inVain {
+		token = pseudonym(token)
+	}
 	key := tokenKey(i.config, i.endpoint.Print(), token)
 	if i.Cache > 0 {
 		if a := cachedAnswer(key, i.now()); a != nil {
@@ -208,6 +215,17 @@ func (i *Introspect) verify(r *http.Request, adm admission) (Identity, error) {
 		return Identity{}, err
 	}
 	return withToken(token)(i.judge(a, r))
+}
+
+// pseudonymKey is this process's, so that nobody can tell what a pseudonym stands for.
+var pseudonymKey = sync.OnceValue(func() []byte { return []byte(rand.Text()) })
+
+// pseudonym is a token that no endpoint knows, always the same for the same token: it is
+// asked about in place of one that the endpoint must not see.
+func pseudonym(token string) string {
+	mac := hmac.New(sha256.New, pseudonymKey())
+	mac.Write([]byte(token))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
 // judge judges an answer, which may have been remembered, for the request that presents the

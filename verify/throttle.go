@@ -107,6 +107,9 @@ type admission struct {
 	r     *http.Request
 	now   time.Time
 	never bool // there is no leave
+	// inVain: the request is for a proxy that does not exist, and another one's verifiers
+	// look at it. What it presents is no concern of those whom they ask.
+	inVain bool
 }
 
 // errCounted marks a rejection whose failure has been counted.
