@@ -110,7 +110,13 @@ func startNumberedAt(t *testing.T, target string) string {
 	return "http://" + rrtest.Addr(port)
 }
 
-func TestRetryOnUpstream401(t *testing.T) {
+// A token that had been revoked was sent until its time was over, or was sent again as it was when the upstream had refused it; some vendors
+// answer 401 when they have too much to do, and were then asked without end.
+// Sources: coupergateway/couper#167, wso2/docs-apim#10262, esengine/DeepSeek-Reasonix#4106, Infisical/agent-vault
+// Here: After an upstream's 401 a new token is fetched and the request sent once more, if its body can be. The second 401 is the
+// caller's to see; 403 is no reason, nor is a 401 where nothing newer can be had.
+// Topic: retry
+func TestPeer_couper_167_OneRetryWithANewToken(t *testing.T) {
 	u := rrtest.NewUpstream(t)
 	addr := startNumbered(t, u)
 	u.Handle("/reads", wanting("token-1", true))

@@ -141,8 +141,11 @@ func TestTheAPIOnASite(t *testing.T) {
 	}
 }
 
-// TestACallersCredentialCannotManage: what was made through the API has no way to the API.
-func TestACallersCredentialCannotManage(t *testing.T) {
+// A caller with the role of a proxy could approve its own proposal, and so have a secret sent where it chose.
+// Sources: Infisical/agent-vault#140
+// Here: What was made through the API to call has no way to the API, be it by a path or by the admin endpoint as a target.
+// Topic: management
+func TestPeer_agent_vault_140_ACallerCannotManage(t *testing.T) {
 	m := startManaged(t)
 	_, key, _ := m.usual()
 	// the admin endpoint as an upstream would let every caller manage

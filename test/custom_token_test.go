@@ -237,8 +237,11 @@ func many(t testing.TB, g *gateway, n int) int64 {
 	return ok.Load()
 }
 
-// TestCustomTokenRefused: 50 upstream 401s at once lead to one new login, and 50 answers.
-func TestCustomTokenRefused(t *testing.T) {
+// A token from a login that is not OAuth was not renewed when the upstream refused it.
+// Sources: coupergateway/couper
+// Here: `custom_token` shares the cache, the single fetch and the one retry with all other tokens.
+// Topic: retry
+func TestPeer_Requirement_CustomTokensAreRetriedToo(t *testing.T) {
 	l := newLogin(t)
 	g, u := startCustom(t, l, loginLines)
 	var good atomic.Value

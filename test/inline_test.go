@@ -97,7 +97,11 @@ func TestInlineHandlersBeforeAPlainReverseProxy(t *testing.T) {
 	g.get("/reports/a").want(t, 401, "proxy-access-denied")
 }
 
-func TestInjectingNeedsAGrant(t *testing.T) {
+// Whoever could reach the proxy that injects the key could use it; nothing before it asked who calls.
+// Sources: github/gh-aw-firewall#1454
+// Here: `rr_inject` without a verified caller is 403 `not-verified`, unless the route says `unverified`.
+// Topic: strict
+func TestPeer_gh_aw_firewall_1454_InjectingNeedsAGrant(t *testing.T) {
 	setSecrets(t)
 	u := rrtest.NewUpstream(t)
 	g := start(t, early, "UPSTREAM", u.Addr)

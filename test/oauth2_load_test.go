@@ -58,9 +58,12 @@ func TestOAuth2ColdCache(t *testing.T) {
 	}
 }
 
-// TestOAuth2RefusedByTheUpstream: a token that ended before its time is replaced once for
-// all, and nobody notices.
-func TestOAuth2RefusedByTheUpstream(t *testing.T) {
+// Each of many requests that were refused at the same time threw the token away, also the one that another had just
+// fetched.
+// Sources: BerriAI/litellm#32259, coupergateway/couper
+// Here: Only the token that was refused is replaced: fifty refusals at once lead to one new token and fifty good answers.
+// Topic: retry
+func TestPeer_litellm_32259_FiftyRefusalsOneToken(t *testing.T) {
 	s := newTokens(t)
 	g, u := startOAuth2(t, s, byBasic)
 	g.get("/p/", withKey).want(t, 200, "proxy-access-granted")

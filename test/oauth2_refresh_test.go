@@ -87,9 +87,11 @@ func TestOAuth2RotationInMemory(t *testing.T) {
 	noSecrets(t, g)
 }
 
-// TestOAuth2KeepsRotatedTokens: the file has each new refresh token before the access token
-// that came with it is used, and stays the operator's.
-func TestOAuth2KeepsRotatedTokens(t *testing.T) {
+// A refresh token that had been replaced was lost, and a person had to consent again.
+// Sources: pomerium/pomerium#6282, onecli/onecli#363
+// Here: The file has each new refresh token before the access token that came with it is used, and stays the operator's.
+// Topic: refresh
+func TestPeer_pomerium_6282_RotatedTokensAreKeptBeforeUse(t *testing.T) {
 	s := newTokens(t)
 	s.Rotate()
 	first := s.Grant("rr")
@@ -209,8 +211,11 @@ func TestOAuth2AnswersLate(t *testing.T) {
 	}
 }
 
-// TestOAuth2EndedGrant: who has to consent again is told so, and nobody hammers.
-func TestOAuth2EndedGrant(t *testing.T) {
+// A grant that had ended was tried again with each request.
+// Sources: neondatabase/mcp-server-neon#231
+// Here: The refusal is remembered, and the log says that a new consent is needed; it holds at once when it is there.
+// Topic: refresh
+func TestPeer_mcp_server_neon_231_AnEndedGrantIsNotHammered(t *testing.T) {
 	s := newTokens(t)
 	file := filepath.Join(t.TempDir(), "refresh")
 	write(t, file, "rt-of-a-grant-that-has-ended")

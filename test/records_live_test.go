@@ -68,8 +68,12 @@ func TestDeletingACredentialEndsEverything(t *testing.T) {
 	}
 }
 
-// TestRotationUnderLoad: nobody is refused while keys of callers and of the upstream change.
-func TestRotationUnderLoad(t *testing.T) {
+// A caller or an upstream had one live credential only, so that replacing it meant refusals.
+// Sources: Infisical/agent-vault, Kong/kong
+// Here: A caller's earlier keys stay good for an overlap, and the upstream's new one holds from the next request: no call of 500 a second is
+// refused through eight rotations of both.
+// Topic: rotation
+func TestPeer_Requirement_NobodyIsRefusedDuringARotation(t *testing.T) {
 	m := startManaged(t)
 	_, first, _ := m.usual()
 	var key atomic.Value
@@ -237,8 +241,12 @@ func TestParallelCreatesThroughTheAPI(t *testing.T) {
 	}
 }
 
-// TestNoSecretOfARecordIsInClear looks for secrets wherever rr writes.
-func TestNoSecretOfARecordIsInClear(t *testing.T) {
+// Keys are in the database as they are, or looked up by their value, so that whoever reads it, or a backup, has
+// them.
+// Sources: Kong/kong#5437, Kong/kong#1237, onecli/onecli, honeybadger-io/caddy-token-checker
+// Here: Keys of callers are kept as SHA-256 in sealed records, secrets for upstreams sealed; neither is in any file, answer or log.
+// Topic: keys
+func TestPeer_kong_5437_KeysAtRest(t *testing.T) {
 	m := startManaged(t)
 	canary := func(i int) string { return fmt.Sprintf("canary-%d-5d1f3b7a9c2e4860", i) }
 	m.made("targets", `{"targetName":"vendor","targetBaseURL":"`+m.u.URL+`"}`)

@@ -92,8 +92,11 @@ http://:GATEPORT {
 }
 `
 
-// TestNoSecretIsShownAnywhere sends canaries through everything that could show them.
-func TestNoSecretIsShownAnywhere(t *testing.T) {
+// Secrets were in debug lines that nobody thought of: of loggers, signers and exporters.
+// Sources: apache/apisix#13205, apache/apisix#13502
+// Here: Canaries go through every way in and out, at level DEBUG with tracing on; no log, error page, admin page, profile or metric has one.
+// Topic: logs
+func TestPeer_apisix_13205_NoSecretIsShownAnywhere(t *testing.T) {
 	setSecrets(t)
 	canaries := []string{callerKey, otherKey, vendorKey}
 	for _, pass := range []string{"", "errors pass"} {

@@ -53,7 +53,12 @@ func startStreams(t *testing.T, scheme string) streamGateway {
 
 const withKey = "X-API-Key: " + callerKey
 
-func TestServerSentEventsArriveAtOnce(t *testing.T) {
+// Answers were buffered, so that events came when the stream was over, and a limit of time for writing cut long
+// streams.
+// Sources: Infisical/agent-vault#229
+// Here: Each event arrives before the next one is sent, over HTTP/1.1, HTTP/2 and HTTP/3.
+// Topic: traffic
+func TestPeer_agent_vault_229_StreamsAreNotBuffered(t *testing.T) {
 	g := startStreams(t, "http")
 	for name, client := range map[string]*http.Client{
 		"HTTP/1.1": rrtest.HTTP1(t, g.ca), "HTTP/2": rrtest.HTTP2(t, g.ca), "HTTP/3": rrtest.HTTP3(t, g.ca),
@@ -218,9 +223,11 @@ func TestARefusedUploadIsNotSent(t *testing.T) {
 	}
 }
 
-// TestWhoLosesAccessLosesOpenStreams removes a key by reload while a WebSocket, a stream
-// and an upload run.
-func TestWhoLosesAccessLosesOpenStreams(t *testing.T) {
+// Access was judged when a connection was opened; whoever lost it later went on.
+// Sources: onecli/onecli#178
+// Here: A WebSocket, a stream and an upload end when their caller's key is removed; a reload that keeps it keeps the stream.
+// Topic: rules
+func TestPeer_onecli_178_OpenStreamsLoseAccess(t *testing.T) {
 	g := startStreams(t, "http")
 	g.u.Handle("/ws", rrtest.WebSocketEcho)
 	events := rrtest.NewEvents()

@@ -207,8 +207,12 @@ func TestChainDoesNotHammer(t *testing.T) {
 	r.want(t, "ask other", "save rt-1", "got at-1")
 }
 
-// TestChainOfTwoProcesses: where another process was faster, its successor is used.
-func TestChainOfTwoProcesses(t *testing.T) {
+// Two instances refreshed the same grant at once; the second one used a token that was over, and the server ended the
+// grant.
+// Sources: giantswarm/mcp-oauth#514, PrefectHQ/fastmcp#4901
+// Here: When another process was quicker, what it has kept is read and used.
+// Topic: refresh
+func TestPeer_mcp_oauth_514_TwoProcessesOneGrant(t *testing.T) {
 	r := newRotating()
 	c := NewChain(r)
 	calls := 0

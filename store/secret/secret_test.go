@@ -16,7 +16,11 @@ import (
 
 const canary = "canary-3f9a5c1e77d24b08"
 
-func TestASecretShowsNothingOfItself(t *testing.T) {
+// The printer that a compiler derives for debugging printed the secret with the rest.
+// Sources: NVIDIA/OpenShell#1322
+// Here: The types of secrets print nothing of themselves, in any verb of fmt, in JSON or in a log.
+// Topic: writeonly
+func TestPeer_openshell_1322_ASecretDoesNotPrint(t *testing.T) {
 	v := Static(canary)
 	var log bytes.Buffer
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "s", String(canary), "t", Template(canary), "v", v)
