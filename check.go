@@ -9,8 +9,10 @@ import (
 	"github.com/caddy-rr/caddy-rr/internal/exchange"
 )
 
-// Check implements cli.Checker: it explains what would happen to a request to a proxy.
+// Check implements cli.Checker: it explains what would happen to a request to a proxy. The
+// store stays closed, and its blocklist is not asked: a gateway that runs has it open.
 func (a *App) Check(proxy string, r *http.Request) (exchange.Report, error) {
+	a.unwanted.Store(true)
 	vg, err := a.VerifyGate(proxy)
 	if err != nil {
 		return exchange.Report{}, fmt.Errorf("proxy: %w", err)

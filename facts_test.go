@@ -1,6 +1,7 @@
 package rr_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/token"
@@ -316,5 +317,44 @@ func members(typ reflect.Type, prefix string, found map[string]bool) {
 			continue
 		}
 		found[prefix+name] = true
+	}
+}
+
+// TestSchemaMembersInDocs looks for each member of docs/openapi.json, of bodies and of
+// answers, in the pages about the API. Its operations are looked for in internal/api.
+func TestSchemaMembersInDocs(t *testing.T) {
+	var document any
+	if err := json.Unmarshal([]byte(readPage(t, "docs/openapi.json")), &document); err != nil {
+		t.Fatal(err)
+	}
+	real := map[string]bool{}
+	schemaMembers(document, real)
+	if len(real) < 150 {
+		t.Fatalf("only %d members found", len(real))
+	}
+	pages := readPage(t, "docs/api.md") + readPage(t, "docs/api-records.md") + readPage(t, "docs/audit.md")
+	for _, name := range slices.Sorted(maps.Keys(real)) {
+		if !regexp.MustCompile("[`\"./]" + regexp.QuoteMeta(name) + "[`\".\\[]").MatchString(pages) {
+			t.Errorf("docs/api.md and docs/api-records.md do not have %s", name)
+		}
+	}
+}
+
+// schemaMembers adds the names below all `properties`.
+func schemaMembers(v any, found map[string]bool) {
+	switch v := v.(type) {
+	case map[string]any:
+		if properties, ok := v["properties"].(map[string]any); ok {
+			for name := range properties {
+				found[name] = true
+			}
+		}
+		for _, w := range v {
+			schemaMembers(w, found)
+		}
+	case []any:
+		for _, w := range v {
+			schemaMembers(w, found)
+		}
 	}
 }

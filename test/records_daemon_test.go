@@ -46,6 +46,7 @@ const daemonPatience = time.Minute
 // started again.
 type daemon struct {
 	*process
+	config string   // another configuration than daemonConfig
 	vars   []string // names and values in the configuration: name, value, …
 	before string   // what a shell does before it becomes Caddy, such as setting a limit
 
@@ -66,7 +67,7 @@ func newDaemon(t *testing.T, store string) *daemon {
 
 func prepareDaemon(t *testing.T, store string) *daemon {
 	t.Helper()
-	d := &daemon{process: newProcess(t, daemonConfig), vars: []string{"STORE", store}, log: new(safeBuffer)}
+	d := &daemon{process: newProcess(t, daemonConfig), config: daemonConfig, vars: []string{"STORE", store}, log: new(safeBuffer)}
 	d.client = &http.Client{Timeout: daemonPatience, Transport: new(http.Transport)}
 	t.Cleanup(func() {
 		d.kill()
@@ -123,7 +124,7 @@ func (d *daemon) configure() {
 
 func (d *daemon) writeConfig() {
 	d.t.Helper()
-	text := strings.NewReplacer(append(d.vars, "ADMIN", strings.TrimPrefix(d.admin, "http://"), "GATEPORT", d.gate[strings.LastIndexByte(d.gate, ':')+1:])...).Replace(daemonConfig)
+	text := strings.NewReplacer(append(d.vars, "ADMIN", strings.TrimPrefix(d.admin, "http://"), "GATEPORT", d.gate[strings.LastIndexByte(d.gate, ':')+1:])...).Replace(d.config)
 	if err := os.WriteFile(filepath.Join(d.dir, "Caddyfile"), []byte(text), 0o600); err != nil {
 		d.t.Fatal(err)
 	}

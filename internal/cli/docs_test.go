@@ -84,19 +84,27 @@ func triedLines(t *testing.T) []string {
 	return lines
 }
 
-// TestDocs looks for each command and flag in docs/cli.md, with an example of the command.
+// TestDocs looks for each command and flag in docs/cli.md, with an example of the command,
+// and for each flag of docs/cli.md in the commands.
 func TestDocs(t *testing.T) {
 	docs := string(mustRead(t, "../../docs/cli.md"))
+	real := map[string]bool{}
 	commands(func(name string, cmd *cobra.Command) {
 		if !regexp.MustCompile(`caddy ` + name + `\b`).MatchString(docs) {
 			t.Errorf("docs/cli.md has no example of caddy %s", name)
 		}
 		for _, flag := range flagsOf(cmd) {
+			real[flag] = true
 			if !regexp.MustCompile("--" + flag + `\b`).MatchString(docs) {
 				t.Errorf("docs/cli.md has no --%s (%s)", flag, name)
 			}
 		}
 	})
+	for _, m := range regexp.MustCompile(`--([a-z][a-z-]*)`).FindAllStringSubmatch(docs, -1) {
+		if !real[m[1]] {
+			t.Errorf("docs/cli.md has --%s, which no command has", m[1])
+		}
+	}
 }
 
 // TestExamplesParse reads the examples of help and of docs/cli.md: their commands and flags
