@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -60,7 +61,7 @@ func startGateway(o options, pinned bool, r row, dir string, p parties) (*gatewa
 	}
 	g.process.Dir = dir
 	g.process.Stderr = &g.said
-	g.process.Env = slices.Concat([]string{"HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir}, vars, benchSecrets)
+	g.process.Env = slices.Concat([]string{"HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir}, vars, benchSecrets, r.Variables)
 	core := allCores
 	if pinned {
 		core = o.gatewayCore
@@ -80,7 +81,7 @@ func startGateway(o options, pinned bool, r row, dir string, p parties) (*gatewa
 func caddyCommand(o options, r row, dir string) (*exec.Cmd, error) {
 	config := filepath.Join(dir, "Caddyfile")
 	err := os.WriteFile(config, []byte(r.Config), 0o600)
-	return exec.Command(o.caddy, "run", "--config", config, "--adapter", "caddyfile"), err
+	return exec.Command(cmp.Or(r.Caddy, o.caddy), "run", "--config", config, "--adapter", "caddyfile"), err
 }
 
 // ready waits for the gateway's first answer, checks it, and opens the load. The

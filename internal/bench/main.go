@@ -39,6 +39,7 @@ type options struct {
 	loadCore    int
 	json        string
 	enforce     bool
+	variants    []row
 	given       string // the flags as they were given
 }
 
@@ -64,6 +65,7 @@ func parseOptions(args []string, usage io.Writer) (options, error) {
 	flags.IntVar(&o.loadCore, "load-core", 1, "core of callers and upstream")
 	flags.StringVar(&o.json, "json", "", "write the figures as JSON to this `file` as well")
 	flags.BoolVar(&o.enforce, "enforce", false, "exit with an error when a row costs more than its limit, which no machine comes near unless something is wrong")
+	flags.Func("variant", variantHelp, o.addVariant)
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -101,7 +103,7 @@ func main() {
 // run measures and reports. It ends at the next turn after an interrupt.
 func run(o options) error {
 	found, missing := withoutMissing(rows)
-	series, err := selectParts(o, found)
+	series, err := selectParts(o, append(found, o.variants...))
 	if err != nil {
 		return err
 	}

@@ -19,11 +19,12 @@ type turn struct {
 }
 
 // measured is all that was seen of one row: one turn a round, over all lives,
-// and the heap once a life, where it is counted.
+// and the heap and the memory once a life, the former where it is counted.
 type measured struct {
 	row   row
 	turns []turn
 	heaps []perRequest
+	peaks []float64 // most resident memory, bytes
 }
 
 // perRequest is what the gateway allocates for one request.
@@ -81,7 +82,17 @@ func live(ctx context.Context, o options, p part, all []measured, with parties) 
 		}
 		all[i].heaps = append(all[i].heaps, used)
 	}
-	return takeRounds(ctx, o, p, all, gateways)
+	if err := takeRounds(ctx, o, p, all, gateways); err != nil {
+		return err
+	}
+	for i, g := range gateways {
+		peak, err := peakMemory(g.process.Process.Pid)
+		if err != nil {
+			return fmt.Errorf("row %s: %w", g.row.Name, err)
+		}
+		all[i].peaks = append(all[i].peaks, peak)
+	}
+	return nil
 }
 
 // warm puts load on the gateway until caches and heap have settled.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -112,4 +113,20 @@ func cpuTime(pid int) (time.Duration, error) {
 		return 0, fmt.Errorf("cpu time of process %d: %w", pid, errno)
 	}
 	return time.Duration(now.Nano()), nil
+}
+
+// peakMemory is the most resident memory that the process has had, in bytes (VmHWM in
+// proc_pid_status(5)).
+func peakMemory(pid int) (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		var kibibytes float64
+		if n, _ := fmt.Sscanf(line, "VmHWM: %f kB", &kibibytes); n == 1 {
+			return kibibytes * 1024, nil
+		}
+	}
+	return 0, fmt.Errorf("the kernel does not tell the memory of process %d", pid)
 }

@@ -17,3 +17,5 @@ func startPinned(*exec.Cmd, int) (<-chan struct{}, error) { return nil, errNotLi
 func onCores([]int, func()) error { return errNotLinux }
 
 func cpuTime(int) (time.Duration, error) { return 0, errNotLinux }
+
+func peakMemory(int) (float64, error) { return 0, errNotLinux }

@@ -38,6 +38,10 @@ func printReport(w io.Writer, o options, a about, reports []report) {
 			fmt.Fprint(w, "\n### Memory allocated\n\n")
 			printHeap(w, r)
 		}
+		if len(o.variants) > 0 {
+			fmt.Fprint(w, "\n### Memory held\n\n")
+			printResident(w, r)
+		}
 	}
 }
 

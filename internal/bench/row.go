@@ -29,13 +29,15 @@ type row struct {
 	HeapAgainst string
 	Warm        bool // held to heapPromise and latencyPromise
 
-	Program peer     // what runs it; Caddy when it is zero
-	Config  string   // its configuration
-	Tokens  tokens   // the callers'
-	Path    string   // of every request, which is a GET
-	Headers []string // the caller's request headers, `Name: value`, with eachToken
-	Sends   string   // what the upstream must see in the request's head, with eachToken
-	Hides   string   // what the upstream must not see, with eachToken; "" for nothing
+	Program   peer     // what runs it; Caddy when it is zero
+	Caddy     string   // another binary than the option's; "" for that one
+	Config    string   // its configuration
+	Variables []string // more of its environment, NAME=VALUE
+	Tokens    tokens   // the callers'
+	Path      string   // of every request, which is a GET
+	Headers   []string // the caller's request headers, `Name: value`, with eachToken
+	Sends     string   // what the upstream must see in the request's head, with eachToken
+	Hides     string   // what the upstream must not see, with eachToken; "" for nothing
 }
 
 // eachToken stands for the request's token.

@@ -12,6 +12,7 @@ type result struct {
 	PerSecond float64 `json:"requests_per_second"`
 	CPU       spread  `json:"cpu_us"`
 	Busy      float64 `json:"gateway_core_busy"`
+	Peak      float64 `json:"peak_resident_bytes"`
 	P50       spread  `json:"latency_us_p50"`
 	P99       float64 `json:"latency_us_p99"`
 
@@ -86,6 +87,7 @@ func figures(m measured) result {
 		Busy:      median(each(m.turns, func(t turn) float64 { return t.busy })),
 		P50:       spreadOf(each(m.turns, p50Of)),
 		P99:       median(each(m.turns, func(t turn) float64 { return microseconds(t.p99) })),
+		Peak:      slices.Max(append(m.peaks, 0)),
 		Limit:     m.row.Limit,
 	}
 }
