@@ -2,6 +2,8 @@ module github.com/caddy-rr/caddy-rr
 
 go 1.26.0
 
+toolchain go1.26.8
+
 require (
 	github.com/MicahParks/jwkset v0.11.4
 	github.com/aws/aws-sdk-go-v2 v1.48.0

@@ -20,13 +20,13 @@ var levels = map[string]string{"amd64": "GOAMD64=v1", "arm64": "GOARM64=v8.0"}
 
 // buildBinary builds from the checkout that is the working folder. Modules are those
 // of go.sum; the version is the commit's tag, which the go command writes into the
-// binary itself (-buildvcs).
-func buildBinary(p platform, file string) error {
+// binary itself (-buildvcs). With a profile (.ci/pgo.sh) it is not what is published.
+func buildBinary(p platform, profile, file string) error {
 	level, known := levels[p.arch]
 	if !known {
 		return fmt.Errorf("%s: unknown architecture", p)
 	}
-	command := exec.Command("go", "build", "-buildvcs=true", "-trimpath", "-mod=readonly", "-tags="+buildTags, "-ldflags=-s -w", "-o", file, mainPackage)
+	command := exec.Command("go", "build", "-buildvcs=true", "-trimpath", "-mod=readonly", "-tags="+buildTags, "-ldflags=-s -w", "-pgo="+profile, "-o", file, mainPackage)
 	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.os, "GOARCH="+p.arch, level, "GOFLAGS=-mod=readonly", "GOWORK=off", "GOFIPS140=off")
 	command.Stdout, command.Stderr = os.Stderr, os.Stderr
 	if err := command.Run(); err != nil {

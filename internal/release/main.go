@@ -1,6 +1,6 @@
 // Command release makes what is published, and checks it.
 //
-//	release binary [-os OS] [-arch ARCH] [-licences FILE] -o FILE
+//	release binary [-os OS] [-arch ARCH] [-licences FILE] [-pgo FILE] -o FILE
 //	release archives [-version V] [-platforms OS/ARCH,…] [-out FOLDER]
 //	release check [FOLDER]
 //
@@ -21,6 +21,9 @@ import (
 	"runtime"
 	"strings"
 )
+
+// noProfile is the go command's word for a build without profile-guided optimization.
+const noProfile = "off"
 
 // platforms are those that a release is made for.
 const platforms = "linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64"
@@ -49,6 +52,7 @@ func run(command string, args []string) error {
 		goos := flags.String("os", runtime.GOOS, "operating system, as GOOS")
 		arch := flags.String("arch", runtime.GOARCH, "processor, as GOARCH")
 		file := flags.String("o", "", "the `file` to write")
+		profile := flags.String("pgo", noProfile, "a CPU profile `file` to optimize with, to try out what that gives")
 		licences := flags.String("licences", "", "another `file`, for the licences of all that is in it")
 		if err := flags.Parse(args); err != nil {
 			return err
@@ -56,7 +60,7 @@ func run(command string, args []string) error {
 		if *file == "" || flags.NArg() > 0 {
 			return errors.New("binary: -o FILE is needed, and nothing else")
 		}
-		err := buildBinary(platform{*goos, *arch}, *file)
+		err := buildBinary(platform{*goos, *arch}, *profile, *file)
 		if err == nil && *licences != "" {
 			err = writeLicences(*file, *licences)
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -64,7 +65,7 @@ func releasePlatform(wantVersion string, p platform, folder string) error {
 	}
 	defer os.RemoveAll(work)
 	binary := filepath.Join(work, binaryName(p))
-	if err := buildBinary(p, binary); err != nil {
+	if err := buildBinary(p, noProfile, binary); err != nil {
 		return err
 	}
 	info, err := buildinfo.ReadFile(binary)
@@ -74,6 +75,9 @@ func releasePlatform(wantVersion string, p platform, folder string) error {
 	version := versionOf(info)
 	if wantVersion != "" && version != wantVersion {
 		return fmt.Errorf("this checkout is %s, not %s: a release is made from a clean clone with the tag on its commit", version, wantVersion)
+	}
+	if err := sameToolchain(wantVersion, info); err != nil {
+		return err
 	}
 	name := fmt.Sprintf("%s_%s_%s_%s", product, version, p.os, p.arch)
 	licences, err := thirdPartyLicences(info)
@@ -89,6 +93,22 @@ func releasePlatform(wantVersion string, p platform, folder string) error {
 	}
 	return writeSBOM(binary, version, filepath.Join(folder, name+sbomEnding))
 }
+
+// sameToolchain refuses to release what another version of Go has built than the one that
+// go.mod names: others could not build the same file.
+func sameToolchain(wantVersion string, info *buildinfo.BuildInfo) error {
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		return err
+	}
+	toolchain := toolchainLine.FindSubmatch(mod)
+	if wantVersion != "" && toolchain != nil && string(toolchain[1]) != info.GoVersion {
+		return fmt.Errorf("built with %s, but go.mod says %s: set GOTOOLCHAIN=%[2]s", info.GoVersion, toolchain[1])
+	}
+	return nil
+}
+
+var toolchainLine = regexp.MustCompile(`(?m)^toolchain (\S+)`)
 
 func binaryName(p platform) string {
 	if p.os == "windows" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"debug/buildinfo"
 	"errors"
 	"fmt"
@@ -121,6 +122,28 @@ func TestReleaseOfAnotherCheckout(t *testing.T) {
 	expect(t, makeRelease("v1.2.3", host, "bin/release"), "+dirty, not v1.2.3")
 }
 
+// TestReleaseOfAnotherGo: the version of Go is the one that the commit names, and so is the one
+// of the image that the container's binary is built in.
+func TestReleaseOfAnotherGo(t *testing.T) {
+	mod, container := read(t, "../../go.mod"), read(t, "../../Containerfile")
+	if m := toolchainLine.FindStringSubmatch(mod); m == nil || !strings.Contains(container, "golang:"+strings.TrimPrefix(m[1], "go")+"\n") {
+		t.Errorf("go.mod has %q, and Containerfile another version", m)
+	}
+	checkout(t, goodBill())
+	info := &buildinfo.BuildInfo{GoVersion: "go1.26.1"}
+	for line, want := range map[string]string{"": "", "\ntoolchain go1.26.1\n": "", "\ntoolchain go1.26.2\n": "built with go1.26.1, but go.mod says go1.26.2"} {
+		if err := os.WriteFile("go.mod", []byte("module example.com/gateway\n\ngo 1.26.0\n"+line), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := sameToolchain("v1.2.3", info); want != "" || err != nil {
+			expect(t, err, cmp.Or(want, "no error"))
+		}
+		if err := sameToolchain("", info); err != nil {
+			t.Errorf("without a version any Go will do: %v", err)
+		}
+	}
+}
+
 func TestFolderWithOtherFilesIsKept(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.WriteFile(filepath.Join(folder, "thesis.txt"), []byte("mine"), 0o644); err != nil {
@@ -218,7 +241,7 @@ func TestPlatforms(t *testing.T) {
 			t.Errorf("%q is taken", bad)
 		}
 	}
-	expect(t, buildBinary(platform{"linux", "mips"}, filepath.Join(t.TempDir(), "x")), "unknown architecture")
+	expect(t, buildBinary(platform{"linux", "mips"}, noProfile, filepath.Join(t.TempDir(), "x")), "unknown architecture")
 }
 
 func TestLicences(t *testing.T) {
