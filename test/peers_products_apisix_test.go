@@ -3,7 +3,6 @@ package test
 import (
 	"crypto/tls"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -125,43 +124,52 @@ func clockFile(t *testing.T, file string) (placeholder string) {
 
 // A body that was looked into was read into memory to its end, however large it was.
 // Sources: apache/apisix#13705
-// Here: What rules read is bounded by `max_body` (1 MiB): the request is denied after that, without waiting for the rest, and the upload ends.
+// Here: What rules read is bounded by `max_body` (1 MiB), whether or not a length is said: the request is denied after that, without waiting for the
+// rest, and the upload ends.
 func TestPeer_apisix_13705_BodiesInMemory(t *testing.T) {
 	g, u := startPeer(t, proxies(peerProxy("p", vendor, "deny POST /* {\nbody $.currency ^rub$\n}")))
-	conn, err := net.Dial("tcp", g.addr)
+	for _, length := range []string{"Content-Length: 1099511627776", "Transfer-Encoding: chunked"} {
+		answer, sent := endless(t, g.addr, "POST /p/x HTTP/1.1\r\nHost: x\r\n"+withKey+"\r\nContent-Type: application/json\r\n"+length+"\r\n\r\n")
+		if !strings.HasPrefix(answer, "HTTP/1.1 403") || sent > 32<<20 {
+			t.Errorf("%s: after %d bytes %q", length, sent, answer)
+		}
+	}
+	silent(t, u)
+}
+
+// endless sends a head and then a body that does not end (within 128 MiB), and returns how the answer begins and how much of
+// the body was taken until then.
+func endless(t *testing.T, addr, head string) (answer string, sent int) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-	answer := make(chan string, 1)
+	came := make(chan string, 1)
 	go func() {
-		head := make([]byte, 64)
-		n, _ := io.ReadFull(conn, head)
-		answer <- string(head[:n])
+		text := make([]byte, 64)
+		n, _ := io.ReadFull(conn, text)
+		came <- string(text[:n])
 	}()
-	fmt.Fprintf(conn, "POST /p/x HTTP/1.1\r\nHost: x\r\n%s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{\"x\":\"", withKey, int64(1)<<40)
-	sent, chunk := 0, make([]byte, 64<<10)
-	for i := range chunk {
-		chunk[i] = 'x'
+	chunk := strings.Repeat("x", 64<<10)
+	if strings.Contains(head, "chunked") {
+		chunk = "10000\r\n" + chunk + "\r\n"
 	}
-	var got string
-	for got == "" && sent < 256<<20 {
-		n, err := conn.Write(chunk)
+	_, err = io.WriteString(conn, head)
+	for err == nil && sent < 128<<20 {
+		var n int
+		n, err = io.WriteString(conn, chunk)
 		sent += n
 		select {
-		case got = <-answer:
+		case answer = <-came:
+			return answer, sent
 		default:
 		}
-		if err != nil && got == "" {
-			got = <-answer
-		}
 	}
-	if !strings.HasPrefix(got, "HTTP/1.1 403") {
-		t.Errorf("after %d bytes: %q", sent, got)
+	if err == nil {
+		return "", sent
 	}
-	if sent > 32<<20 {
-		t.Errorf("%d bytes were taken", sent)
-	}
-	silent(t, u)
+	return <-came, sent
 }
