@@ -36,6 +36,10 @@ var shellBlocks = []struct{ file, begins, by, why string }{
 	{"docs/cli.md", "$ caddy rr authorize", "internal/cli.TestAuthorize", ""}, // and its lines are parsed by TestExamplesParse
 	{"docs/cli.md", "", "test.TestPagesCommands", ""},
 	{"docs/kinds.md", "xcaddy build", "", "the module is the reader's; CI builds examples/guest-kind so"},
+	{"docs/deployment.md", "git clone", "", "there is no release yet; .ci/run makes one, checks it, and builds from two folders"},
+	{"docs/deployment.md", "sudo", "", "systemd is not running here; .ci/unit.sh has systemd read the unit"},
+	{"docs/deployment.md", "docker run", "", "no container engine is here; .ci/container.sh runs an image so, in the release workflow"},
+	{"docs/deployment.md", "make bench", "", "it takes minutes; internal/bench.TestVariant reads such flags"},
 
 	{"examples/README.md", "", "examples.TestPages", ""},
 	{"examples/agents/README.md", "", "examples.TestPages", ""},
