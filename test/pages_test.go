@@ -219,7 +219,7 @@ func (w *workshop) here(text string) string {
 		text = strings.ReplaceAll(text, shown, is)
 	}
 	return strings.NewReplacer(
-		"https://gateway.example.com", w.gate, "https://gw.example.com", w.gate,
+		"https://gateway.example.com", w.gate, "https://gw.example.com", w.gate, "http://localhost:8080", w.gate,
 		"https://api.stripe.com", w.upstream.URL, "--host api.stripe.com", "--host "+w.upstream.URL,
 		"unix//run/caddy/admin.sock", strings.TrimPrefix(w.admin, "http://"),
 		"localhost:2019", strings.TrimPrefix(w.admin, "http://"),
