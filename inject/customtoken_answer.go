@@ -160,7 +160,10 @@ func (a *tokenAnswer) succeeded(doc any) error {
 
 // one selects a value of which there is exactly one.
 func (a *tokenAnswer) one(doc any, path *rule.JSONPath) (any, error) {
-	found := path.Select(doc)
+	found, err := path.Select(doc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", a.names[path], err)
+	}
 	switch len(found) {
 	case 0:
 		return nil, fmt.Errorf("there is nothing at %s in the answer", a.names[path])

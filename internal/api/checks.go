@@ -24,6 +24,14 @@ func (h *handler) around(op *operation, serve http.HandlerFunc) http.HandlerFunc
 		if p == nil {
 			p = h.shape(op, r)
 		}
+		if p == nil && op.large {
+			select {
+			case largeSlots <- struct{}{}:
+				defer func() { <-largeSlots }()
+			default:
+				p = problem(codeConflict, "other archives are being imported or exported; try again when they are done").again(retryLarge)
+			}
+		}
 		if p == nil {
 			body, p = readBody(op, w, r)
 		}
@@ -40,6 +48,15 @@ func (h *handler) around(op *operation, serve http.HandlerFunc) http.HandlerFunc
 		serve(w, r)
 	}
 }
+
+// maxLarge is how many imports and exports the process serves at once: the body of one has
+// up to maxImport bytes, and what opens or seals an archive takes up to 256 MiB.
+const maxLarge = 2
+
+var largeSlots = make(chan struct{}, maxLarge)
+
+// retryLarge is when to try again what was refused for them.
+const retryLarge = 5 * time.Second
 
 // refuse answers with a problem. Whoever waits for leave to send a body is not to send it
 // on this connection any more.

@@ -40,6 +40,8 @@ type operation struct {
 	changes bool
 	// keyed says that an Idempotency-Key is honoured.
 	keyed bool
+	// large says that its body, or what it computes, takes much memory: see maxLarge.
+	large bool
 	// getOnly refuses HEAD: the request changes something.
 	getOnly bool
 	// lenient lets parameters through that are not documented.

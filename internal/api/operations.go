@@ -260,13 +260,13 @@ func (h *handler) storeOperations() {
 		summary: "Copy the store", text: "A consistent copy of the store's file while it is in use, sealed as it is: it needs the same key.", produces: []string{bytesType}, answers: file,
 	}, h.backup)
 	add(h, operation{
-		id: "export", method: http.MethodPost, path: "/store/export", tag: "store", role: Owner, whole: true, produces: []string{bytesType}, answers: file,
+		id: "export", method: http.MethodPost, path: "/store/export", tag: "store", role: Owner, whole: true, large: true, problems: []string{codeConflict}, produces: []string{bytesType}, answers: file,
 		summary: "Export the records", text: "An archive with all records, and their secrets, sealed with a passphrase. The audit log is not in it.", body: takes[ExportRequest](exampleExportRequest),
 	}, h.export)
 	load := takes[ImportRequest](exampleImportRequest)
 	load.max = maxImport
 	add(h, operation{
-		id: "import", method: http.MethodPost, path: "/store/import", tag: "store", role: Owner, whole: true, changes: true, keyed: true, bare: true,
+		id: "import", method: http.MethodPost, path: "/store/import", tag: "store", role: Owner, whole: true, changes: true, keyed: true, bare: true, large: true,
 		summary: "Import records", text: "An archive, or what the original's API returned. All of it, or nothing.", body: load, example: exampleImported,
 	}, h.importAll)
 	add(h, operation{

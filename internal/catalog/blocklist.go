@@ -30,6 +30,18 @@ func (r *revocations) index(b *store.Block) (*hashed[string, []revocation], stri
 	return &r.issuers, b.Issuer
 }
 
+// others is how many entries are about the same as one with this id.
+func (r *revocations) others(b *store.Block, id uuid.UUID) (n int) {
+	in, key := r.index(b)
+	list, _ := in.get(key)
+	for _, x := range list {
+		if x.id != id {
+			n++
+		}
+	}
+	return n
+}
+
 func (r *revocations) add(b *store.Block, id uuid.UUID) {
 	r.remove(b, id)
 	in, key := r.index(b)

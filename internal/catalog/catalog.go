@@ -71,25 +71,35 @@ func (c *Catalog) Open(r *Records) error {
 	if err := c.declared.against(r); err != nil {
 		return err
 	}
-	r.mu.Lock()
-	hot := map[uuid.UUID]bool{}
-	for f := range r.followers {
-		f.served.Range(func(id, s any) bool {
-			if s.(*served).current.Load() != nil {
-				hot[id.(uuid.UUID)] = true
-			}
-			return len(hot) < maxHot
-		})
-	}
-	r.mu.Unlock()
+	hot := r.hot()
 	r.subscribe(c)
 	c.records.Store(r)
 	c.warm(hot)
 	return nil
 }
 
-// maxHot bounds how many proxies are made ready when a configuration begins.
+// maxHot bounds how many proxies are made ready when a configuration begins, and how many
+// credentials.
 const maxHot = 10_000
+
+// hot are the proxies that configurations in force have in use.
+func (r *Records) hot() map[uuid.UUID]bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	hot := map[uuid.UUID]bool{}
+	for f := range r.followers {
+		f.served.Range(func(id, s any) bool {
+			if len(hot) == maxHot {
+				return false
+			}
+			if s.(*served).current.Load() != nil {
+				hot[id.(uuid.UUID)] = true
+			}
+			return true
+		})
+	}
+	return hot
+}
 
 // Close lets go of everything; the records stay.
 func (c *Catalog) Close() {

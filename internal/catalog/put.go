@@ -228,6 +228,9 @@ func (tx *Tx) putBlock(action string, r *store.Block, fields []string) error {
 	if t.blocks.len() >= maxBlocks && !exists {
 		return conflict("the blocklist is full: it has %d entries; give entries a time when they end", maxBlocks)
 	}
+	if t.revoked.others(r, id) >= maxAlike {
+		return conflict("the blocklist has %d entries about the same already; change or delete one of them", maxAlike)
+	}
 	tx.write(action, store.Blocked, &r.Head, r.TokenID+r.Subject+r.Issuer, r, fields)
 	r.Version++
 	if exists {
@@ -239,6 +242,10 @@ func (tx *Tx) putBlock(action string, r *store.Block, fields []string) error {
 
 // maxBlocks bounds a client's blocklist.
 const maxBlocks = 100_000
+
+// maxAlike bounds the entries about one subject, issuer or token: all of them are looked at
+// for each of its tokens.
+const maxAlike = 100
 
 // Delete deletes a record. What is in use is only deleted with force.
 func (tx *Tx) Delete(record any, force bool) error {

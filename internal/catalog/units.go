@@ -229,17 +229,23 @@ func (c *Catalog) warm(hot map[uuid.UUID]bool) {
 			c.log.Error("a proxy cannot be made ready", zap.String("id", id.String()), zap.Error(err))
 		}
 	}
-	v, n := c.records.Load().view.Load(), 0
+	for _, x := range c.records.Load().view.Load().eager() {
+		c.prepare(x)
+	}
+}
+
+// eager are the credentials to prepare before the first request, the first maxHot.
+func (v *view) eager() (list []*credential) {
 	for _, client := range v.order {
 		t, _ := v.tenants.get(client)
 		t.credentials.after(uuid.UUID{}, func(x *credential) bool {
-			if x.eager {
-				n++
-				c.prepare(x)
+			if x.eager && len(list) < maxHot {
+				list = append(list, x)
 			}
-			return n < maxHot
+			return len(list) < maxHot
 		})
 	}
+	return list
 }
 
 // prepare makes a credential ready that is worth it before the first request.

@@ -16,8 +16,16 @@ import (
 // so many secrets only.
 const maxLeft = 4000
 
-// left are the names and secrets that are not in use any more.
-var left = departed{limit: maxLeft}
+// maxLeftOfConfigs is how many are kept of configurations that have ended, so that many
+// reloads within hideAfter do not fill the memory.
+const maxLeftOfConfigs = 100_000
+
+// left are the names and secrets that are not in use any more, of records and of ended
+// configurations.
+var (
+	left          = departed{limit: maxLeft}
+	leftOfConfigs = departed{limit: maxLeftOfConfigs}
+)
 
 // LetGo calls releases of package redact, later: requests that are still under way may be
 // logged.

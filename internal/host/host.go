@@ -90,14 +90,7 @@ func (l *Loader) keep(release func()) {
 
 // end lets the names and values go, later. What waits for that holds nothing else of the
 // configuration.
-func (l *Loader) end() {
-	releases := l.close()
-	time.AfterFunc(hideAfter, func() {
-		for _, release := range releases {
-			release()
-		}
-	})
-}
+func (l *Loader) end() { leftOfConfigs.add(l.close()) }
 
 // close has the loader keep nothing any more, and returns what it has kept.
 func (l *Loader) close() (releases []func()) {

@@ -336,3 +336,31 @@ func BenchmarkRecordLoader(b *testing.B) {
 		made, cleanedUp = nil, nil
 	}
 }
+
+// TestWhatConfigurationsLeaveIsBounded ends configurations faster than their names are
+// forgotten.
+func TestWhatConfigurationsLeaveIsBounded(t *testing.T) {
+	leftOfConfigs.mu.Lock()
+	leftOfConfigs.queue, leftOfConfigs.limit = nil, 5
+	leftOfConfigs.mu.Unlock()
+	defer func() {
+		leftOfConfigs.mu.Lock()
+		defer leftOfConfigs.mu.Unlock()
+		leftOfConfigs.drop(len(leftOfConfigs.queue))
+		leftOfConfigs.limit = maxLeftOfConfigs
+	}()
+	for i := range 4 {
+		l := NewLoader(newContext(t), zap.NewNop())
+		l.Hide(redact.Header, fmt.Sprintf("X-Left-%d", i))
+		l.Hide(redact.Query, fmt.Sprintf("left_%d", i))
+		l.end()
+	}
+	for i, hidden := range []bool{false, false, true, true} {
+		if redact.Default().Field(fmt.Sprintf("X-Left-%d", i)) != hidden {
+			t.Errorf("the header of configuration %d is hidden: %v", i, !hidden)
+		}
+	}
+	if n := len(leftOfConfigs.queue); n != 5 {
+		t.Errorf("%d names are kept", n)
+	}
+}

@@ -19,3 +19,9 @@ func NoLeak(t *testing.T) {
 		}
 	})
 }
+
+// Main is for a package's TestMain: it runs the tests, and fails if goroutines are left
+// when all of them are done.
+func Main(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"))
+}

@@ -7,8 +7,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-
-	"github.com/theory/jsonpath"
 )
 
 // DefaultMaxBody is how large a body may be, in bytes, to be judged.
@@ -34,7 +32,7 @@ type Body struct {
 	rest    error  // what reading ended with, if it did
 	doc     any
 	err     error
-	found   map[string]jsonpath.NodeList // what JSONPaths have selected
+	found   map[string][]any // what JSONPaths have selected
 }
 
 // NewBody takes the place of r's body. max is in bytes, 0 for DefaultMaxBody.
@@ -81,7 +79,7 @@ func (b *Body) document() (any, error) {
 
 // nodes returns what a JSONPath, written as name, selects. Rules tend to ask for the same
 // few nodes, so each path is followed once.
-func (b *Body) nodes(name string, path *jsonpath.Path) (jsonpath.NodeList, error) {
+func (b *Body) nodes(name string, path *JSONPath) ([]any, error) {
 	doc, err := b.document()
 	if err != nil {
 		return nil, err
@@ -89,9 +87,11 @@ func (b *Body) nodes(name string, path *jsonpath.Path) (jsonpath.NodeList, error
 	nodes, ok := b.found[name]
 	if !ok {
 		if b.found == nil {
-			b.found = make(map[string]jsonpath.NodeList)
+			b.found = make(map[string][]any)
 		}
-		nodes = path.Select(doc)
+		if nodes, err = path.Select(doc); err != nil {
+			return nil, err
+		}
 		b.found[name] = nodes
 	}
 	return nodes, nil

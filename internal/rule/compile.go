@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-
-	"github.com/theory/jsonpath"
 )
 
 // compiled is a rule made ready.
@@ -31,7 +29,7 @@ type check struct {
 	name    string
 	pattern *pattern // nil = any value
 	absent  bool
-	path    *jsonpath.Path
+	path    *JSONPath
 }
 
 // FieldError is what is wrong with a field of a rule.
@@ -217,7 +215,7 @@ func (k *check) compileName(part string) *FieldError {
 		if err != nil {
 			return &FieldError{Part: "name", Err: err}
 		}
-		k.path = p.path
+		k.path = p
 	}
 	return nil
 }

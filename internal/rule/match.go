@@ -176,9 +176,10 @@ func (c *compiled) missingNode(b *Body) (int, error) {
 			return 0, fmt.Errorf("body: %w", err)
 		}
 		fits := 0
+		var read compared
 		for _, node := range nodes {
 			// fitting speaks against the request in a deny, and in an absent of an allow
-			ok, err := nodeFits(k.pattern, node, c.deny != k.absent)
+			ok, err := read.fits(k.pattern, node, c.deny != k.absent)
 			if err != nil {
 				return 0, fmt.Errorf("body: %w", err)
 			}

@@ -110,10 +110,33 @@ func (k *namedCheck) holdsForParameters(list []pair, deny bool) bool {
 	return k.found(false)
 }
 
-// maxCompared bounds, in bytes, what a check with a pattern for names compares: names, and
-// lists and objects as text. A long name with a long list in it makes as many long
+// maxCompared bounds, in bytes, what a check compares: names, if it has a pattern for them,
+// and lists and objects as text. A long name with a long list in it makes as many long
 // paths, and what is in twenty lists is in the text of each.
 const maxCompared = 8 << 20
+
+// compared is what a check has compared, in bytes.
+type compared int
+
+func (c *compared) add(n int) error {
+	if *c += compared(n); *c > maxCompared {
+		return errTooMuch
+	}
+	return nil
+}
+
+// fits is nodeFits, which makes text of lists and objects.
+func (c *compared) fits(p *pattern, v any, broad bool) (bool, error) {
+	switch v.(type) {
+	case []any, map[string]any:
+		if p == nil {
+			return true, nil
+		}
+		text := Text(v)
+		return p.fits(text), c.add(len(text))
+	}
+	return nodeFits(p, v, broad)
+}
 
 var errTooMuch = errors.New("it has so many and so long names, or is nested so deeply, that not all of it can be compared")
 
@@ -129,14 +152,14 @@ func (k *namedCheck) holdsForClaims(claims map[string]any) (bool, error) {
 type claimWalk struct {
 	*namedCheck
 	some bool
-	read int
+	compared
 }
 
 func (w *claimWalk) object(path string, object map[string]any) error {
 	for name, v := range object {
 		name = path + name
-		if w.read += len(name); w.read > maxCompared {
-			return errTooMuch
+		if err := w.add(len(name)); err != nil {
+			return err
 		}
 		w.some = w.some || w.names.fits(name) && anyFits(w.pattern, v)
 		if inner, ok := v.(map[string]any); ok {
@@ -169,15 +192,15 @@ type bodyWalk struct {
 	broad bool
 	some  bool
 	path  []byte
-	read  int
+	compared
 }
 
 func (w *bodyWalk) value(v any) error {
-	if w.read += len(w.path); w.read > maxCompared {
-		return errTooMuch
+	if err := w.add(len(w.path)); err != nil {
+		return err
 	}
 	if w.names.fitsBytes(w.path) || len(w.path) > 1 && w.names.fitsBytes(relative(w.path)) {
-		ok, err := w.fitsValue(v)
+		ok, err := w.fits(w.pattern, v, w.broad)
 		if err != nil {
 			return err
 		}
@@ -202,22 +225,6 @@ func (w *bodyWalk) value(v any) error {
 	}
 	w.path = w.path[:end]
 	return nil
-}
-
-// fitsValue is nodeFits, which makes text of lists and objects.
-func (w *bodyWalk) fitsValue(v any) (bool, error) {
-	switch v.(type) {
-	case []any, map[string]any:
-		if w.pattern == nil {
-			return true, nil
-		}
-		text := Text(v)
-		if w.read += len(text); w.read > maxCompared {
-			return false, errTooMuch
-		}
-		return w.pattern.fits(text), nil
-	}
-	return nodeFits(w.pattern, v, w.broad)
 }
 
 // relative is a path without the $ of the document.

@@ -51,8 +51,6 @@ const (
 	MaxSecret     = 64 << 10 // of one secret
 	MaxNote       = 1000     // of notes
 	MaxListed     = 100      // elements of a list
-	MaxHosts      = 100      // of a credential
-	MaxCallers    = 1000     // credentials of a proxy
 	MaxKeys       = 16       // keys of one credential
 	MaxPrevious   = 8        // secrets that are accepted beside the newest
 	MaxOverlap    = 90 * 24 * time.Hour

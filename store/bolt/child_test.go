@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-rr/caddy-rr/internal/rrtest"
 	"github.com/caddy-rr/caddy-rr/store"
 )
 
@@ -26,7 +27,7 @@ var children = map[string]func(path string) error{
 func TestMain(m *testing.M) {
 	name := os.Getenv(childVariable)
 	if name == "" {
-		os.Exit(m.Run())
+		rrtest.Main(m)
 	}
 	if err := children[name](os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -1,0 +1,9 @@
+package host
+
+import (
+	"testing"
+
+	"github.com/caddy-rr/caddy-rr/internal/rrtest"
+)
+
+func TestMain(m *testing.M) { rrtest.Main(m) }
