@@ -188,7 +188,7 @@ func (s *source) read(folder string, file *ast.File, isTest bool) {
 		s.readTest(folder, file)
 		return
 	}
-	if within(folder, append(slices.Clone(testKit), "internal/bench")) {
+	if within(folder, slices.Concat(testKit, standalone)) {
 		return
 	}
 	if s.imports[folder] == nil {
