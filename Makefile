@@ -8,6 +8,7 @@ CADDY_VERSION = v2.11.9
 FUZZTIME      = 20s
 SCALE         = 1000000
 BENCHFLAGS    =
+CHAOS        ?= 15m
 
 # What `make release` is to be a release of, as v1.2.3: the tag of the commit that is
 # checked out. Without it, of whatever is checked out.
@@ -23,7 +24,7 @@ RR_REQUIRE_EXTERNAL ?= 1
 export RR_REQUIRE_EXTERNAL
 
 .DEFAULT_GOAL := help
-.PHONY: help run test deps bench bench-scale lint fuzz build release reproducible tools caddy clean
+.PHONY: help run test chaos deps bench bench-scale lint fuzz build release reproducible tools caddy clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -33,6 +34,9 @@ run: caddy ## start the quickstart example: the gateway in front of a vendor's m
 
 test: deps caddy ## all tests of every module, with the race detector
 	sh .ci/test.sh
+
+chaos: ## everything around the gateway fails, alone and together, under load, for CHAOS
+	CHAOS=$(CHAOS) go test -race -count=1 -timeout 0 -run '^TestChaos$$' -v ./test/chaos
 
 deps: ## install what the tests need outside Go
 	sh .ci/deps.sh

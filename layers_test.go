@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"internal/catalog", "internal/wire", "internal/cli"},
 	{"internal/api"},
 	{"."},
-	{"cmd/caddy", "examples", "test"},
+	{"cmd/caddy", "examples", "test", "test/chaos", "test/chaos/caddy"},
 }
 
 // caddyFree is how many of the lowest layers must not depend on Caddy, not even
