@@ -77,28 +77,14 @@ func (l *LogEncoder) ConfigureDefaultFormat(w caddy.WriterOpener) error {
 	return nil
 }
 
-// safeEncoder is the encoder itself. Fields that are added to it directly (of loggers made
-// with With, or by an encoder around it) go through its scrubber into wrapped.
-type safeEncoder struct {
-	scrubber
-	wrapped zapcore.Encoder
-}
-
-func newSafeEncoder(wrapped zapcore.Encoder, names *redact.Names) *safeEncoder {
-	return &safeEncoder{scrubber{ObjectEncoder: wrapped, names: names}, wrapped}
-}
-
-// Clone implements zapcore.Encoder.
-func (e *safeEncoder) Clone() zapcore.Encoder { return newSafeEncoder(e.wrapped.Clone(), e.names) }
-
 // EncodeEntry implements zapcore.Encoder.
 func (e *safeEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
 	entry.Message = e.names.Text(entry.Message)
 	entry.Stack = e.names.Text(entry.Stack)
-	if len(fields) > 0 {
+	if len(e.later)+len(fields) > 0 {
 		all := fieldLists.Get().(*fieldList)
 		defer all.free()
-		all.fields, all.names = fields, e.names
+		all.earlier, all.fields, all.names = e.later, fields, e.names
 		fields = all.inline[:]
 	}
 	buf, err := e.wrapped.EncodeEntry(entry, fields)
@@ -117,8 +103,8 @@ func (e *safeEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (
 // them through a scrubber.
 type fieldList struct {
 	scrubber
-	fields []zapcore.Field
-	inline [1]zapcore.Field
+	earlier, fields []zapcore.Field
+	inline          [1]zapcore.Field
 }
 
 var fieldLists = sync.Pool{New: func() any {
@@ -130,6 +116,9 @@ var fieldLists = sync.Pool{New: func() any {
 // MarshalLogObject implements zapcore.ObjectMarshaler.
 func (l *fieldList) MarshalLogObject(to zapcore.ObjectEncoder) error {
 	l.ObjectEncoder = to
+	for _, field := range l.earlier {
+		field.AddTo(&l.scrubber)
+	}
 	for _, field := range l.fields {
 		field.AddTo(&l.scrubber)
 	}
@@ -137,7 +126,7 @@ func (l *fieldList) MarshalLogObject(to zapcore.ObjectEncoder) error {
 }
 
 func (l *fieldList) free() {
-	l.fields, l.scrubber = nil, scrubber{}
+	l.earlier, l.fields, l.scrubber = nil, nil, scrubber{}
 	fieldLists.Put(l)
 }
 

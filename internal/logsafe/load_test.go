@@ -73,14 +73,14 @@ http://ADDR {
 }
 `
 
-func adaptText(t *testing.T, text string) ([]byte, error) {
+func adaptText(t testing.TB, text string) ([]byte, error) {
 	t.Helper()
 	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
 	return adapted, err
 }
 
 // runConfig runs Caddy until the end of the test.
-func runConfig(t *testing.T, config []byte) {
+func runConfig(t testing.TB, config []byte) {
 	t.Helper()
 	if err := caddy.Load(config, true); err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func runConfig(t *testing.T, config []byte) {
 	})
 }
 
-func unusedAddr(t *testing.T) string {
+func unusedAddr(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -127,7 +127,7 @@ func runWithLogs(t *testing.T, global, site string) (logs map[string]string) {
 	return readLogs(t, dir, len(paths))
 }
 
-func ask(t *testing.T, url string) {
+func ask(t testing.TB, url string) {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, url+"?a=b&access_token=c4n4ry-query&acces%73_token=c4n4ry-enc", nil)
 	if err != nil {
