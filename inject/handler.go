@@ -200,7 +200,7 @@ func (g *Gate) judge(r *http.Request, x *exchange.Exchange) *exchange.Refusal {
 
 // defers leaves the rest to the transport.
 func (h *Handler) defers(w http.ResponseWriter, r *http.Request, x *exchange.Exchange, g *Gate, next caddyhttp.Handler) error {
-	x.Plan, x.Writer = g, w
+	x.Onward, x.Deferred, x.Writer = g, true, w
 	if g.target != nil {
 		x.Upstream = g.target.dial
 	}

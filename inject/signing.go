@@ -30,10 +30,8 @@ var errEarly = errors.New("it signs the request as it leaves, which is not known
 // asItLeaves makes sure that r is the request as it leaves, and brings its host into the form
 // in which it is signed and sent: without the scheme's own port.
 func asItLeaves(r *http.Request) error {
-	if x := exchange.From(r.Context()); x != nil {
-		if g, ok := x.Plan.(*Gate); !ok || !g.deferred {
-			return errEarly
-		}
+	if x := exchange.From(r.Context()); x != nil && !x.Deferred {
+		return errEarly
 	}
 	port := "443" // where the scheme is not settled yet, the transport takes this one off
 	if r.URL.Scheme == "http" {

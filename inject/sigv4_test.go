@@ -306,7 +306,7 @@ func (r iotest) Read(p []byte) (int, error) {
 // attemptsOf is the context of a verified request that caller sent.
 func attemptsOf(ctx context.Context, caller *http.Request) *exchange.Exchange {
 	x, _ := exchange.Begin(ctx)
-	x.Plan = &Gate{deferred: true}
+	x.Onward, x.Deferred = &Gate{deferred: true}, true
 	x.Input = rule.Input{Request: caller}
 	return x
 }
@@ -410,11 +410,11 @@ func TestSigV4Chunks(t *testing.T) {
 // TestSignedEarly: before a handler that may change the request nothing is signed.
 func TestSignedEarly(t *testing.T) {
 	x, _ := exchange.Begin(t.Context())
-	for _, plan := range []any{nil, &Gate{}} {
-		x.Plan = plan
+	for _, gate := range []any{nil, &Gate{}, &Gate{deferred: true}} {
+		x.Onward = gate
 		r := leaving(t, "GET", "https://a.example/x", "").WithContext(x)
 		if err := awsSigner(t, nil).Inject(r); err == nil || !strings.Contains(err.Error(), "deferred") || r.Header.Get("Authorization") != "" {
-			t.Errorf("plan %v: %v", plan, err)
+			t.Errorf("gate %v: %v", gate, err)
 		}
 	}
 }

@@ -67,10 +67,10 @@ type outgoing struct {
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := exchange.From(req.Context())
 	var g *Gate
-	if x != nil {
-		g, _ = x.Plan.(*Gate)
+	if x != nil && x.Deferred {
+		g, _ = x.Onward.(*Gate)
 	}
-	if g == nil || !g.deferred {
+	if g == nil {
 		return nil, exchange.Refuse(http.StatusForbidden, exchange.CodeNotVerified,
 			errors.New("transport rr got a request that no rr_inject prepared for it"))
 	}

@@ -228,7 +228,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			cancel()
 		})()
 	}
-	return next.ServeHTTP(w, r.WithContext(x))
+	return serveIn(x, w, r, next)
+}
+
+// serveIn has next serve the request in the context of x, and then gives it its own back:
+// Caddy's error routes must not find a grant. That saves the copy of the request that
+// r.WithContext would put on the heap.
+func serveIn(x *exchange.Exchange, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	own := r.Context()
+	*r = *r.WithContext(x)
+	defer func() { *r = *r.WithContext(own) }()
+	return next.ServeHTTP(w, r)
 }
 
 // find returns the gate of the request and checks what concerns every request. A gateway

@@ -20,7 +20,7 @@ import (
 
 // Exchange is what is known of one verified request. It is itself the context that
 // carries it, which saves an allocation on every request. It belongs to the request's
-// goroutine; only reads are safe from others.
+// goroutine; only reads are safe from others. Every request has one, so its size counts.
 type Exchange struct {
 	context.Context
 
@@ -29,12 +29,8 @@ type Exchange struct {
 	// Credential is the name (or kind, for an unnamed one) of the proxy credential that
 	// recognised the caller.
 	Credential string
-	// Named says that the credential has a name; without one Credential is its kind.
-	Named bool
 	// ID is the caller's identity, {http.auth.user.id}.
 	ID string
-	// OwnID says that ID is what the caller's proof says; without it ID is the credential.
-	OwnID bool
 	// Claims are the verified claims of the caller, nil if the kind has none.
 	Claims rule.Claims
 	// Expires is when the caller's proof ends by itself; zero means never.
@@ -49,8 +45,6 @@ type Exchange struct {
 
 	// Input is what all four rule scopes judge.
 	Input rule.Input
-	// KeepSlash says that the proxy lets %2F through (`encoded_slash keep`).
-	KeepSlash bool
 	// Stripped are the folded names of headers that rr_verify has removed, look-alikes
 	// included.
 	Stripped map[string]bool
@@ -67,16 +61,24 @@ type Exchange struct {
 	Upstream string
 	// Writer is the response to the caller, for ending an upload.
 	Writer http.ResponseWriter
-	// Onward is the other side's gate of the same proxy, for the rr_inject of a gateway; only
-	// package inject reads it.
+	// Onward is the other side's gate of the same proxy, of the rr_inject that follows or
+	// has been; only package inject reads it.
 	Onward any
-	// Plan is what rr_inject prepared for the transport; only package inject reads it.
-	Plan any
 	// Kept is the request's body as the first attempt has read it to sign it, for the
 	// attempts after it; only package inject reads it.
 	Kept any
 	// Refusal is why the transport refused or failed, for the handlers before it.
 	Refusal *Refusal
+
+	// Named says that the credential has a name; without one Credential is its kind.
+	Named bool
+	// OwnID says that ID is what the caller's proof says; without it ID is the credential.
+	OwnID bool
+	// KeepSlash says that the proxy lets %2F through (`encoded_slash keep`).
+	KeepSlash bool
+	// Deferred says that rr_inject has judged the request and leaves the credential to the
+	// transport.
+	Deferred bool
 	// Answered is set once the upstream's response headers have arrived.
 	Answered bool
 

@@ -85,34 +85,44 @@ type Input struct {
 	Request *http.Request
 	// Method as it goes to the upstream; a WebSocket over HTTP/2 is a GET.
 	Method string
-	// Path as CanonicalPath returns it.
+	// Path as CanonicalPath returns it. It stays as it is.
 	Path string
 	// Claims of the verified caller, nil if there are none.
 	Claims Claims
 	// Body, needed if a set NeedsBody.
 	Body *Body
 
-	folded, foldedOf string
-	query            []pair
-	queryOf          string
-	queryErr         error
+	folded string // Path for deny rules, once one has asked
+	query  *query // likewise
 }
 
 // foldedPath is the path for deny rules.
 func (in *Input) foldedPath() string {
-	if in.foldedOf != in.Path {
-		in.folded, in.foldedOf = fold(in.Path), in.Path
+	if in.folded == "" {
+		in.folded = fold(in.Path)
 	}
 	return in.folded
 }
 
-// parameters are the query's, or why they cannot be told.
+// query is a request's query, taken apart.
+type query struct {
+	raw  string
+	list []pair
+	err  error
+}
+
+// parameters are the query's, or why they cannot be told. The query may change from one
+// scope to the next.
 func (in *Input) parameters() ([]pair, error) {
-	if raw := in.Request.URL.RawQuery; in.queryOf != raw {
-		in.query, in.queryErr = parseQuery(raw)
-		in.queryOf = raw
+	raw := in.Request.URL.RawQuery
+	if raw == "" {
+		return nil, nil
 	}
-	return in.query, in.queryErr
+	if in.query == nil || in.query.raw != raw {
+		list, err := parseQuery(raw)
+		in.query = &query{raw, list, err}
+	}
+	return in.query.list, in.query.err
 }
 
 // Decision is a scope's decision.
