@@ -77,6 +77,7 @@ func (s Scope) Compile(env Env) (*Set, error) {
 	slices.SortStableFunc(set.rules, func(a, b compiled) int {
 		return a.readsBody() - b.readsBody()
 	})
+	set.index = newIndex(set.rules)
 	switch s.Default {
 	case "":
 	case Allow, Deny:

@@ -14,6 +14,7 @@ type pattern struct {
 	re      *regexp.Regexp
 	anyCase *regexp.Regexp // where a pattern is compared in any case too, else nil
 	prefix  string         // what all that fits begins with; folded if anyCase is set
+	within  string         // what all that fits has in it; likewise
 	negated bool           // of a path, which may not fit then; anyCase is set
 }
 
@@ -24,7 +25,9 @@ func compilePattern(source string) (*pattern, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w%s", err, dialect(err))
 	}
-	return &pattern{re: re, prefix: literalPrefix(source)}, nil
+	p := &pattern{re: re}
+	p.prefix, p.within = literals(source)
+	return p, nil
 }
 
 // CheckPattern tells what is wrong with a pattern, as Compile does.
@@ -39,7 +42,7 @@ func compileAnyCase(source string) (*pattern, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.prefix = fold(p.prefix)
+	p.prefix, p.within = fold(p.prefix), fold(p.within)
 	// beside re, not in its place: (?i)[^a] fits less than [^a]
 	p.anyCase, err = regexp.Compile("(?i)" + source)
 	return p, err
@@ -49,7 +52,7 @@ func compileAnyCase(source string) (*pattern, error) {
 func compileNegated(source string, anyCase bool) (*pattern, error) {
 	p, err := compileAnyCase(source)
 	if err == nil && !anyCase {
-		p.anyCase, p.prefix = p.re, ""
+		p.anyCase, p.prefix, p.within = p.re, "", ""
 	}
 	if err == nil {
 		p.negated = true
@@ -59,7 +62,7 @@ func compileNegated(source string, anyCase bool) (*pattern, error) {
 
 // fits reports whether a value fits; a nil pattern fits all.
 func (p *pattern) fits(s string) bool {
-	return p == nil || strings.HasPrefix(s, p.prefix) && p.re.MatchString(s)
+	return p == nil || strings.HasPrefix(s, p.prefix) && strings.Contains(s, p.within) && p.re.MatchString(s)
 }
 
 // fitsPath is fits for a path_regexp.
@@ -67,29 +70,50 @@ func (p *pattern) fitsPath(in *Input) bool {
 	if p == nil || p.anyCase == nil {
 		return p.fits(in.Path)
 	}
-	if p.prefix != "" && !strings.HasPrefix(in.foldedPath(), p.prefix) {
+	if p.prefix != "" && !strings.HasPrefix(in.foldedPath(), p.prefix) || p.within != "" && !strings.Contains(in.foldedPath(), p.within) {
 		return p.negated
 	}
 	return (p.anyCase.MatchString(in.Path) || p.re.MatchString(in.Path)) != p.negated
 }
 
-// literalPrefix returns the text that everything fitting an anchored pattern begins with,
-// "" if there is none. Comparing it first spares most values the regular expression.
-func literalPrefix(source string) string {
+// literals returns the text that everything fitting an anchored pattern begins with, and the
+// longest other text that everything fitting has in it, each "" if there is none. Looking
+// for them first spares most values the regular expression.
+func literals(source string) (prefix, within string) {
 	tree, err := syntax.Parse(source, syntax.Perl)
-	if err != nil || tree.Op != syntax.OpConcat || tree.Sub[0].Op != syntax.OpBeginText {
-		return ""
+	if err != nil {
+		return "", ""
 	}
-	text := tree.Sub[1]
-	if text.Op != syntax.OpLiteral || text.Flags&syntax.FoldCase != 0 {
-		return ""
+	parts := []*syntax.Regexp{tree}
+	if tree.Op == syntax.OpConcat {
+		parts = tree.Sub
 	}
-	for i, r := range text.Rune {
-		if r == utf8.RuneError { // fits any byte that is not UTF-8, too
-			return string(text.Rune[:i])
+	for i, part := range parts {
+		text := literal(part)
+		switch {
+		case i == 1 && parts[0].Op == syntax.OpBeginText:
+			prefix = text
+		case len(text) > len(within):
+			within = text
 		}
 	}
-	return string(text.Rune)
+	return prefix, within
+}
+
+// literal is the text that a part of a pattern begins with, "" if it is no plain text.
+func literal(part *syntax.Regexp) string {
+	for part.Op == syntax.OpCapture {
+		part = part.Sub[0]
+	}
+	if part.Op != syntax.OpLiteral || part.Flags&syntax.FoldCase != 0 {
+		return ""
+	}
+	for i, r := range part.Rune {
+		if r == utf8.RuneError { // fits any byte that is not UTF-8, too
+			return string(part.Rune[:i])
+		}
+	}
+	return string(part.Rune)
 }
 
 const (

@@ -152,6 +152,7 @@ type Set struct {
 	// those that look into the body come last, so that a body is not read for a request
 	// that is denied without it
 	rules        []compiled
+	index        *index // nil if there are few
 	source       []Rule
 	body         bool
 	defaultAllow bool
@@ -165,25 +166,55 @@ func (s *Set) Decide(in *Input) Decision {
 	if s == nil {
 		return Decision{Allowed: true, Rule: -1}
 	}
-	allow := -1
-	methods := methodsOf(in)
-	for i := range s.rules {
-		c := &s.rules[i]
-		why, err := c.match(in, &methods)
-		switch {
-		case err != nil:
-			return Decision{Rule: c.index, Note: c.note, Err: err}
-		case why.part != "":
-		case c.deny:
-			return Decision{Rule: c.index, Note: c.note}
-		case allow < 0:
-			allow = i
+	d := decider{in: in, methods: methodsOf(in)}
+	if s.index == nil {
+		for i := range s.rules {
+			if d.sees(&s.rules[i]) {
+				return d.decision
+			}
+		}
+		return d.end(s.defaultAllow)
+	}
+	var buf [64]int32
+	for _, i := range s.index.candidates(in, buf[:0]) {
+		if d.sees(&s.rules[i]) {
+			return d.decision
 		}
 	}
-	if allow >= 0 {
-		return Decision{Allowed: true, Rule: s.rules[allow].index, Note: s.rules[allow].note}
+	return d.end(s.defaultAllow)
+}
+
+// decider asks the rules of a scope, one after the other.
+type decider struct {
+	in       *Input
+	methods  methods
+	allows   *compiled // the first that does
+	decision Decision
+}
+
+// sees reports whether the decision has fallen with this rule.
+func (d *decider) sees(c *compiled) bool {
+	why, err := c.match(d.in, &d.methods)
+	switch {
+	case err != nil:
+		d.decision = Decision{Rule: c.index, Note: c.note, Err: err}
+		return true
+	case why.part != "":
+	case c.deny:
+		d.decision = Decision{Rule: c.index, Note: c.note}
+		return true
+	case d.allows == nil:
+		d.allows = c
 	}
-	return Decision{Allowed: s.defaultAllow, Rule: -1}
+	return false
+}
+
+// end is the decision if no rule has denied.
+func (d *decider) end(defaultAllow bool) Decision {
+	if d.allows != nil {
+		return Decision{Allowed: true, Rule: d.allows.index, Note: d.allows.note}
+	}
+	return Decision{Allowed: defaultAllow, Rule: -1}
 }
 
 // Explain tells what each rule says of a request, in the order of the configuration.
