@@ -15,6 +15,7 @@ type glob struct {
 	kind    globKind
 	text    string // without the stars that kind stands for; folded in a deny rule
 	literal string // of a general pattern: what precedes the first special character
+	tail    string // likewise: what follows the last one
 	written string // of a deny rule's general pattern: as it was written
 }
 
@@ -59,7 +60,7 @@ func compileGlob(p string, deny bool) (glob, error) {
 	if _, err := path.Match(p, ""); err != nil {
 		return glob{}, errors.New("the path has a [ or \\ that is no complete pattern")
 	}
-	g := glob{kind: general, text: p, literal: p[:special]}
+	g := glob{kind: general, text: p, literal: p[:special], tail: p[strings.LastIndexAny(p, `*?[]\`)+1:]}
 	if deny {
 		g.written = written
 	}
@@ -101,7 +102,7 @@ func (g *glob) match(p, asIs string) bool {
 	case substring:
 		return strings.Contains(p, g.text)
 	}
-	if !strings.HasPrefix(p, g.literal) {
+	if !strings.HasPrefix(p, g.literal) || !strings.HasSuffix(p, g.tail) {
 		return false
 	}
 	ok, _ := path.Match(g.text, p) // compileGlob has checked the pattern

@@ -1,12 +1,12 @@
 package rule
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // indexedFrom is how many rules a scope has for an index to be worth it.
 const indexedFrom = 16
+
+// maxDepth is how many segments of a path are looked at one by one.
+const maxDepth = 4
 
 // index finds the rules of a large scope that a path may concern, so that the others need
 // not be asked. Allow rules compare the path as it is, deny rules the folded one.
@@ -17,7 +17,7 @@ type index struct {
 // pathIndex has, in ascending order, the positions of rules by what their paths begin with.
 type pathIndex struct {
 	exact    map[string][]int32 // by the whole path
-	folders  map[string][]int32 // by whole segments, with the slash behind them: /v1/charges/
+	folders  map[string][]int32 // by up to maxDepth whole segments: /v1/charges/
 	deepest  int                // slashes of the longest folder
 	anywhere []int32            // what may begin with anything
 }
@@ -74,13 +74,20 @@ func (x *pathIndex) put(position int32, text string, whole bool) {
 		x.exact = with(x.exact, text, position)
 		return
 	}
-	folder := text[:strings.LastIndexByte(text, '/')+1]
-	if folder == "" {
+	end, depth := 0, 0
+	for ; depth <= maxDepth; depth++ { // the first slash is before the first segment
+		n := strings.IndexByte(text[end:], '/')
+		if n < 0 {
+			break
+		}
+		end += n + 1
+	}
+	if end == 0 {
 		x.anywhere = appended(x.anywhere, position)
 		return
 	}
-	x.folders = with(x.folders, folder, position)
-	x.deepest = max(x.deepest, strings.Count(folder, "/"))
+	x.folders = with(x.folders, text[:end], position)
+	x.deepest = max(x.deepest, depth)
 }
 
 func with(m map[string][]int32, key string, position int32) map[string][]int32 {
@@ -99,40 +106,56 @@ func appended(list []int32, position int32) []int32 {
 	return append(list, position)
 }
 
-// candidates appends to buf the positions of the rules that may match, in order.
-func (x *index) candidates(in *Input, buf []int32) []int32 {
-	buf, lists := x.allow.find(in.Path, buf, 0)
+// candidates are the positions of the rules that may match a path, in order: those of
+// several lists, merged.
+type candidates struct {
+	lists [2 * (maxDepth + 3)][]int32 // of each pathIndex: anywhere, exact, and maxDepth+1 folders
+	count int
+}
+
+func (c *candidates) add(list []int32) {
+	if len(list) > 0 {
+		c.lists[c.count] = list
+		c.count++
+	}
+}
+
+// find collects the lists for the request's path.
+func (x *index) find(in *Input, to *candidates) {
+	x.allow.find(in.Path, to)
 	if x.deny.some() {
-		buf, lists = x.deny.find(in.foldedPath(), buf, lists)
+		x.deny.find(in.foldedPath(), to)
 	}
-	if lists > 1 {
-		slices.Sort(buf)
-		buf = slices.Compact(buf)
+}
+
+// next takes out the first position, -1 if there is none left.
+func (c *candidates) next() int32 {
+	first := int32(-1)
+	for _, list := range c.lists[:c.count] {
+		if len(list) > 0 && (first < 0 || list[0] < first) {
+			first = list[0]
+		}
 	}
-	return buf
+	for i, list := range c.lists[:c.count] {
+		if len(list) > 0 && list[0] == first {
+			c.lists[i] = list[1:]
+		}
+	}
+	return first
 }
 
 func (x *pathIndex) some() bool { return len(x.anywhere)+len(x.exact)+len(x.folders) > 0 }
 
-// find appends the positions of the rules for a path and counts the lists that they are of.
-func (x *pathIndex) find(path string, buf []int32, lists int) ([]int32, int) {
-	take := func(list []int32) {
-		if len(list) > 0 {
-			buf = append(buf, list...)
-			lists++
-		}
-	}
-	take(x.anywhere)
-	if x.exact != nil {
-		take(x.exact[path])
-	}
+// find adds the lists of the rules for a path.
+func (x *pathIndex) find(path string, to *candidates) {
+	to.add(x.anywhere)
+	to.add(x.exact[path])
 	for i, depth := 0, 0; depth < x.deepest; depth++ {
 		n := strings.IndexByte(path[i:], '/')
 		if n < 0 {
 			break
 		}
 		i += n + 1
-		take(x.folders[path[:i]])
+		to.add(x.folders[path[:i]])
 	}
-	return buf, lists
 }

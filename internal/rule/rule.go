@@ -175,8 +175,9 @@ func (s *Set) Decide(in *Input) Decision {
 		}
 		return d.end(s.defaultAllow)
 	}
-	var buf [64]int32
-	for _, i := range s.index.candidates(in, buf[:0]) {
+	var found candidates
+	s.index.find(in, &found)
+	for i := found.next(); i >= 0; i = found.next() {
 		if d.sees(&s.rules[i]) {
 			return d.decision
 		}
