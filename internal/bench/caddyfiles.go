@@ -13,6 +13,13 @@ const globalOptions = `
 	auto_https off
 `
 
+// gatewayOptions are those of rr's rows, with the log encoder that every gateway should
+// have.
+const gatewayOptions = globalOptions + `	log {
+		format rr
+	}
+`
+
 const bareCaddyfile = `{` + globalOptions + `}
 
 http://{$BENCH_ADDRESS} {
@@ -37,7 +44,7 @@ http://{$BENCH_ADDRESS} {
 }
 `
 
-const inlineCaddyfile = `{` + globalOptions + `}
+const inlineCaddyfile = `{` + gatewayOptions + `}
 
 http://{$BENCH_ADDRESS} {
 	rr_verify {
@@ -83,7 +90,7 @@ const (
 
 // proxyCaddyfile is rr_proxy for one proxy.
 func proxyCaddyfile(accept, present, rules string) string {
-	return `{` + globalOptions + `
+	return `{` + gatewayOptions + `
 	rr {
 		proxy bench {
 			` + accept + `

@@ -71,7 +71,7 @@ func TestManyRulesAreAsManyAndTheLastOneMatches(t *testing.T) {
 
 func TestSelectedRowsBringWhatTheyAreComparedWith(t *testing.T) {
 	for pattern, want := range map[string]string{
-		"^key-[^i]":         "bare key-bearer key-minted key-oauth2",
+		"^key-[^i]":         "bare key-bearer key-plain-log key-minted key-oauth2",
 		"oauth2":            "bare key-bearer key-oauth2",
 		"^bare$":            "bare",
 		"^control|^ba.*e$":  "bare control",

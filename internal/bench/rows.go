@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // rows are measured in this order. The control is the first row once more, in a
 // process of its own: what its ratio is away from 1 is the run's own error.
@@ -9,6 +12,7 @@ var rows = append([]row{
 	bareRow(controlRow, "bare", tokens{}),
 	withKey(row{Name: "header-up", Against: "bare", Config: headerUpCaddyfile, Sends: bearer(vendorKey)}),
 	withKey(row{Name: "key-bearer", Against: "bare", Promise: 1.05, Limit: 1.5, Warm: true, Config: proxyCaddyfile(acceptKey, presentBearer, theRules), Sends: bearer(vendorKey)}),
+	withKey(row{Name: "key-plain-log", Against: "bare", Limit: 1.5, Warm: true, Config: withoutEncoder(proxyCaddyfile(acceptKey, presentBearer, theRules)), Sends: bearer(vendorKey)}),
 	withKey(row{Name: "key-inline", Against: "bare", Limit: 1.5, Warm: true, Config: inlineCaddyfile, Sends: bearer(vendorKey)}),
 
 	// a scope of more rules than the one of key-bearer
@@ -38,6 +42,11 @@ var rows = append([]row{
 	tokenRow("jwt-es256-first", 1.85, 3.5, tokens{Algorithm: "ES256", Count: 34_000, Unseen: true}),
 	tokenRow("jwt-eddsa-first", 1.70, 3.0, tokens{Algorithm: "EdDSA", Count: 34_000, Unseen: true}),
 }, peerRows...)
+
+// withoutEncoder is a gateway's Caddyfile with Caddy's own log encoder.
+func withoutEncoder(caddyfile string) string {
+	return strings.Replace(caddyfile, gatewayOptions, globalOptions, 1)
+}
 
 // controlRow is the name of the first row's repetition.
 const controlRow = "control"
