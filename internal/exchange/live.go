@@ -45,9 +45,7 @@ type Live struct {
 const sweepEvery = 500 * time.Millisecond
 
 type stream struct {
-	gate    Holder
-	proof   Proof
-	expires time.Time
+	of *Exchange // whose gate, proof and expiry do not change any more
 
 	mu   sync.Mutex
 	over bool // ended or done: end must not run any more
@@ -149,11 +147,11 @@ func (l *Live) sweepLocked() (lost []*stream) {
 }
 
 func (l *Live) heldLocked(s *stream) bool {
-	if !s.expires.IsZero() && !time.Now().Before(s.expires) {
+	if x := s.of; !x.Expires.IsZero() && !time.Now().Before(x.Expires) {
 		return false
 	}
-	for g := range l.gates[s.gate.Name()] {
-		if g.Holds(s.proof) {
+	for g := range l.gates[s.of.Gate.Name()] {
+		if g.Holds(s.of.Proof) {
 			return true
 		}
 	}
@@ -164,7 +162,7 @@ func (l *Live) heldLocked(s *stream) bool {
 // The returned function takes the stream out again and must be called when it is over;
 // end does not run after it has returned. end must not wait for that call.
 func (l *Live) Watch(x *Exchange, end func()) (done func()) {
-	s := &stream{gate: x.Gate, proof: x.Proof, expires: x.Expires, end: end}
+	s := &stream{of: x, end: end}
 	l.mu.Lock()
 	if l.streams == nil {
 		l.streams = make(map[*stream]struct{})
