@@ -1,9 +1,7 @@
 package test
 
 import (
-	"bytes"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -14,10 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-rr/caddy-rr/internal/host"
 	"github.com/caddy-rr/caddy-rr/internal/rrtest"
 	"github.com/caddy-rr/caddy-rr/internal/rrtest/idp"
-	"github.com/caddy-rr/caddy-rr/verify"
 )
 
 // introspectProxy is a proxy for callers with opaque tokens; LINES are introspect's
@@ -385,35 +381,5 @@ func TestIntrospectLoadErrors(t *testing.T) {
 				t.Errorf("%v, want %s", err, want)
 			}
 		})
-	}
-}
-
-// TestDocumentedKinds adapts the whole Caddyfiles of the kinds' pages, and decodes their
-// JSON.
-func TestDocumentedKinds(t *testing.T) {
-	for page, kind := range map[string]any{"../docs/introspect.md": new(verify.Introspect), "../docs/mtls.md": new(verify.MTLS)} {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, rest, _ := strings.Cut(string(text), "```caddyfile\n{")
-		whole, _, ok := strings.Cut(rest, "\n```")
-		if !ok {
-			t.Fatalf("%s has no Caddyfile", page)
-		}
-		if _, err := rrtest.Adapt("{" + whole + "\n"); err != nil {
-			t.Errorf("%s: %v", page, err)
-		}
-		_, rest, _ = strings.Cut(string(text), "```json\n")
-		object, _, _ := strings.Cut(rest, "```")
-		_, fields, err := host.Split([]byte(object))
-		if err != nil {
-			t.Fatalf("%s: %v", page, err)
-		}
-		dec := json.NewDecoder(bytes.NewReader(fields))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(kind); err != nil {
-			t.Errorf("%s: %v", page, err)
-		}
 	}
 }
