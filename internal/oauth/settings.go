@@ -55,8 +55,11 @@ func (s *Settings) Option(name string, args []string) (known bool, err error) {
 	if !known {
 		return false, nil
 	}
-	if len(args) != 1 || args[0] == "" {
+	switch {
+	case len(args) != 1:
 		return true, fmt.Errorf("%s needs exactly one value; there are %d", name, len(args))
+	case args[0] == "":
+		return true, fmt.Errorf("%s is empty; give it a value, or leave the line out", name)
 	}
 	twice := false
 	switch p := field.(type) {

@@ -56,7 +56,7 @@ func TestOptionErrors(t *testing.T) {
 	}{
 		{"client_id", nil, "exactly one value"},
 		{"client_id", []string{"a", "b"}, "exactly one value"},
-		{"client_id", []string{""}, "exactly one value"},
+		{"client_id", []string{""}, "is empty"},
 		{"client_auth", []string{"digest"}, "basic, post, private_key_jwt"},
 		{"algorithm", []string{"none"}, "not a signature algorithm"},
 	} {
