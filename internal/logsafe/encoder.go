@@ -84,7 +84,7 @@ func (e *safeEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (
 	if len(e.later)+len(fields) > 0 {
 		all := fieldLists.Get().(*fieldList)
 		defer all.free()
-		all.earlier, all.fields, all.names = e.later, fields, e.names
+		all.earlier, all.then, all.fields, all.names = e.later, e.then, fields, e.names
 		fields = all.inline[:]
 	}
 	buf, err := e.wrapped.EncodeEntry(entry, fields)
@@ -104,6 +104,7 @@ func (e *safeEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (
 type fieldList struct {
 	scrubber
 	earlier, fields []zapcore.Field
+	then            *redact.Names // for those of earlier
 	inline          [1]zapcore.Field
 }
 
@@ -116,9 +117,12 @@ var fieldLists = sync.Pool{New: func() any {
 // MarshalLogObject implements zapcore.ObjectMarshaler.
 func (l *fieldList) MarshalLogObject(to zapcore.ObjectEncoder) error {
 	l.ObjectEncoder = to
+	names := l.names
+	l.names = l.then
 	for _, field := range l.earlier {
 		field.AddTo(&l.scrubber)
 	}
+	l.names = names
 	for _, field := range l.fields {
 		field.AddTo(&l.scrubber)
 	}
@@ -126,7 +130,7 @@ func (l *fieldList) MarshalLogObject(to zapcore.ObjectEncoder) error {
 }
 
 func (l *fieldList) free() {
-	l.earlier, l.fields, l.scrubber = nil, nil, scrubber{}
+	l.earlier, l.then, l.fields, l.scrubber = nil, nil, nil, scrubber{}
 	fieldLists.Put(l)
 }
 

@@ -17,12 +17,15 @@ import (
 // What cannot change any more is kept and only encoded with an entry. That is for
 // reverse_proxy, which for every request makes a logger with the request that it has sent,
 // headers and all, and at the usual levels never writes a line with it: encoding that at
-// once takes about as long as all that rr does for the request.
+// once takes about as long as all that rr does for the request. The line hides what was
+// hidden when the field was added: a stream may be logged long after the configuration that
+// told the name of a header has ended.
 type safeEncoder struct {
 	names   *redact.Names
 	wrapped zapcore.Encoder
 	own     bool // wrapped is not shared with the encoder that this one is a clone of
 	later   []zapcore.Field
+	then    *redact.Names // the names when the fields for later were added
 }
 
 func newSafeEncoder(wrapped zapcore.Encoder, names *redact.Names) *safeEncoder {
@@ -33,7 +36,7 @@ func newSafeEncoder(wrapped zapcore.Encoder, names *redact.Names) *safeEncoder {
 func (e *safeEncoder) Clone() zapcore.Encoder {
 	later := make([]zapcore.Field, len(e.later), len(e.later)+3) // as many as reverse_proxy adds
 	copy(later, e.later)
-	return &safeEncoder{names: e.names, wrapped: e.wrapped, later: later}
+	return &safeEncoder{names: e.names, wrapped: e.wrapped, later: later, then: e.then}
 }
 
 // now is where a field goes that has to be encoded at once, after those before it.
@@ -41,15 +44,24 @@ func (e *safeEncoder) now() *scrubber {
 	if !e.own {
 		e.wrapped, e.own = e.wrapped.Clone(), true
 	}
-	s := &scrubber{ObjectEncoder: e.wrapped, names: e.names}
+	s := &scrubber{ObjectEncoder: e.wrapped, names: e.then}
 	for _, field := range e.later {
 		field.AddTo(s)
 	}
 	e.later = nil
+	s.names = e.names
 	return s
 }
 
-func (e *safeEncoder) put(field zapcore.Field) { e.later = append(e.later, field) }
+func (e *safeEncoder) put(field zapcore.Field) {
+	if then := e.names.AsNow(); e.then != then {
+		if len(e.later) > 0 {
+			e.now()
+		}
+		e.then = then
+	}
+	e.later = append(e.later, field)
+}
 
 // sent reports whether the value is a request as reverse_proxy has sent it, which nobody
 // changes afterwards. Other requests may still be on their way through handlers.

@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-rr/caddy-rr/internal/redact"
 )
 
 // sentRequest is a request as reverse_proxy's transport gets it, and its loggers do after.
@@ -107,6 +109,29 @@ func TestSentRequestsAreEncodedWithTheLine(t *testing.T) {
 	}
 	headers, _ := got["request"].(map[string]any)["headers"].(map[string]any)
 	if leaks(line) || got["upstream"] != "127.0.0.1:9" || got["duration"] != 1.0 || got["status"] != 204.0 || len(headers) < 3 {
+		t.Error(line)
+	}
+}
+
+// TestLateLinesHideWhatWasHidden: the end of a stream may be logged when the configuration
+// that told the names of its headers is long forgotten.
+func TestLateLinesHideWhatWasHidden(t *testing.T) {
+	r := sentRequest(t)
+	r.Header.Set("X-Of-The-Past", canary)
+	r.URL.RawQuery = "past=" + canary
+	r.RequestURI = "/?past=" + canary
+	names := testNames(t)
+	forgetHeader, forgetQuery := names.Add(redact.Header, "X-Of-The-Past"), names.Add(redact.Query, "past")
+	line := logged(newSafeEncoder(jsonEncoder(), names), func(log *zap.Logger) {
+		log = log.With(zap.String("text", "past="+canary), zap.Object("request", caddyhttp.LoggableHTTPRequest{Request: r}))
+		forgetHeader()
+		forgetQuery()
+		log.Warn("aborting with incomplete response")
+		log.With(zap.Int("read", 1)).Warn("read error")
+		names.Add(redact.Header, "X-New")
+		log.With(zap.String("X-New", "new")).Warn("another", zap.String("X-New", "new"))
+	})
+	if leaks(line) || strings.Contains(line, `"X-New":"new"`) {
 		t.Error(line)
 	}
 }

@@ -108,6 +108,9 @@ func (n *Names) change(names []owned, by int) {
 // Format implements fmt.Formatter: the set never prints what is in it.
 func (n *Names) Format(f fmt.State, _ rune) { fmt.Fprint(f, "redact.Names") }
 
+// AsNow is the set of names as it is now: it does not change any more, and has no values.
+func (n *Names) AsNow() *Names { return n.current.Load().alone }
+
 // Field reports whether the value of a log field (a header, a JSON member) called name is
 // a credential.
 func (n *Names) Field(name string) bool { return n.current.Load().class(name)&asField != 0 }
@@ -116,6 +119,7 @@ func (n *Names) Field(name string) bool { return n.current.Load().class(name)&as
 type nameSet struct {
 	classes map[string]class
 	lengths uint64 // bit i: there is a name of i bytes; bit 63: of 63 or more
+	alone   *Names // the names without the values
 }
 
 func (n *Names) rebuild() {
@@ -126,6 +130,9 @@ func (n *Names) rebuild() {
 	for o := range n.refs {
 		s.add(o.name, o.kind.class())
 	}
+	s.alone = new(Names)
+	s.alone.values.init()
+	s.alone.current.Store(s)
 	n.current.Store(s)
 }
 
