@@ -167,7 +167,7 @@ func libraryFaults(packages []goPackage) []string {
 	importers := map[string][]string{}
 	for _, p := range packages {
 		name, ours := ownName(p.ImportPath)
-		if !ours || within(name, testKit) {
+		if !ours || within(name, testKit) || within(name, standalone) {
 			continue
 		}
 		for _, path := range p.Imports {

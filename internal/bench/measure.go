@@ -25,6 +25,8 @@ type measured struct {
 	turns []turn
 	heaps []perRequest
 	peaks []float64 // most resident memory, bytes
+
+	library []time.Duration // what golang-jwt takes for a token of the row, once a round
 }
 
 // perRequest is what the gateway allocates for one request.
@@ -82,7 +84,7 @@ func live(ctx context.Context, o options, p part, all []measured, with parties) 
 		}
 		all[i].heaps = append(all[i].heaps, used)
 	}
-	if err := takeRounds(ctx, o, p, all, gateways); err != nil {
+	if err := takeRounds(ctx, o, p, all, gateways, with.issuer); err != nil {
 		return err
 	}
 	for i, g := range gateways {
@@ -132,7 +134,7 @@ func heapPerRequest(first, before, after heap, requests int) perRequest {
 }
 
 // takeRounds gives every row one turn a round, forwards and backwards by turns.
-func takeRounds(ctx context.Context, o options, p part, all []measured, gateways []*gateway) error {
+func takeRounds(ctx context.Context, o options, p part, all []measured, gateways []*gateway, signs *issuer) error {
 	order := make([]int, len(all))
 	for i := range order {
 		order[i] = i
@@ -147,6 +149,14 @@ func takeRounds(ctx context.Context, o options, p part, all []measured, gateways
 				return fmt.Errorf("row %s: %w", all[i].row.Name, err)
 			}
 			all[i].turns = append(all[i].turns, seen)
+			if !all[i].row.Library || !p.cpu() {
+				continue
+			}
+			own, err := signs.libraryTime(all[i].row.Tokens.Algorithm, o.gatewayCore)
+			if err != nil {
+				return fmt.Errorf("row %s: golang-jwt: %w", all[i].row.Name, err)
+			}
+			all[i].library = append(all[i].library, own)
 		}
 		slices.Reverse(order)
 	}

@@ -106,11 +106,20 @@ func setAffinity(core int) error {
 // /proc/PID/stat move in steps of 10 ms.
 func cpuTime(pid int) (time.Duration, error) {
 	const scheduledTime = 2 // CPUCLOCK_SCHED in the kernel's posix-timers.h
-	clock := int32(^pid<<3 | scheduledTime)
+	return clockTime(int32(^pid<<3 | scheduledTime))
+}
+
+// threadTime is the user and system time that the calling thread has used.
+func threadTime() (time.Duration, error) {
+	const ownThread = 3 // CLOCK_THREAD_CPUTIME_ID
+	return clockTime(ownThread)
+}
+
+func clockTime(clock int32) (time.Duration, error) {
 	var now syscall.Timespec
 	_, _, errno := syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, uintptr(clock), uintptr(unsafe.Pointer(&now)), 0)
 	if errno != 0 {
-		return 0, fmt.Errorf("cpu time of process %d: %w", pid, errno)
+		return 0, fmt.Errorf("cpu time by clock %d: %w", clock, errno)
 	}
 	return time.Duration(now.Nano()), nil
 }

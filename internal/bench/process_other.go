@@ -18,4 +18,6 @@ func onCores([]int, func()) error { return errNotLinux }
 
 func cpuTime(int) (time.Duration, error) { return 0, errNotLinux }
 
+func threadTime() (time.Duration, error) { return 0, errNotLinux }
+
 func peakMemory(int) (float64, error) { return 0, errNotLinux }

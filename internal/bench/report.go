@@ -84,6 +84,8 @@ func (r result) promise() string {
 	switch {
 	case r.Promise > 0:
 		return fmt.Sprintf("≤ %.2f", r.Promise)
+	case r.Library > 0:
+		return fmt.Sprintf("≤ %.0f µs more, of which golang-jwt takes %.0f (%+.1f, lowest %+.1f)", r.Adds, r.Library, r.More, r.LowestMore)
 	case r.Adds > 0:
 		return fmt.Sprintf("≤ %.0f µs more (%+.1f, lowest %+.1f)", r.Adds, r.More, r.LowestMore)
 	}

@@ -22,6 +22,7 @@ type row struct {
 	Against string        // the name of an earlier row to compare with; "" for none
 	Promise float64       // highest CPU-per-request ratio to that row; 0 for none
 	Adds    time.Duration // highest CPU time per request more than that row; 0 for none
+	Library bool          // Adds is beside what golang-jwt's own parser takes for the row's token
 	Limit   float64       // above this ratio something is wrong on any machine; 0 for none
 
 	// HeapAgainst is an earlier row whose gateway reads requests of the same size, so that

@@ -38,9 +38,9 @@ var rows = append([]row{
 	// Tokens at first sight. Going round, each comes again when the gateway has forgotten
 	// it: of tokens of their size it remembers fewer than these, which a test of package
 	// verify holds against its memory.
-	tokenRow("jwt-rs256-first", 1.50, 2.6, tokens{Algorithm: "RS256", Count: 26_000, Unseen: true}),
-	tokenRow("jwt-es256-first", 1.85, 3.5, tokens{Algorithm: "ES256", Count: 34_000, Unseen: true}),
-	tokenRow("jwt-eddsa-first", 1.70, 3.0, tokens{Algorithm: "EdDSA", Count: 34_000, Unseen: true}),
+	firstSight("jwt-rs256-first", 2.6, tokens{Algorithm: "RS256", Count: 26_000, Unseen: true}),
+	firstSight("jwt-es256-first", 3.5, tokens{Algorithm: "ES256", Count: 34_000, Unseen: true}),
+	firstSight("jwt-eddsa-first", 3.0, tokens{Algorithm: "EdDSA", Count: 34_000, Unseen: true}),
 }, peerRows...)
 
 // withoutEncoder is a gateway's Caddyfile with Caddy's own log encoder.
@@ -85,6 +85,14 @@ func tokenRow(name string, promise, limit float64, t tokens) row {
 	if t.Algorithm == "RS256" {
 		r.HeapAgainst = "bare-rs256"
 	}
+	return r
+}
+
+// firstSight is tokenRow for tokens that are new to the gateway, which has to read them: as
+// golang-jwt does, and 10 µs more.
+func firstSight(name string, limit float64, t tokens) row {
+	r := tokenRow(name, 0, limit, t)
+	r.Library, r.Adds = true, 10*time.Microsecond
 	return r
 }
 

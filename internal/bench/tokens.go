@@ -61,6 +61,7 @@ const (
 type issuer struct {
 	keys    []byte            // the public ones, as a JWK Set (RFC 7517)
 	pems    map[string][]byte // the same of RS256 and ES256, as PEM
+	publics map[string]any    // the same as golang-jwt takes them, by algorithm
 	signers map[string]signer
 	made    map[string][]string // tokens by algorithm
 }
@@ -89,7 +90,9 @@ func newIssuer() (*issuer, error) {
 	if err := errors.Join(err, err1, err2); err != nil {
 		return nil, err
 	}
-	return &issuer{keys: keys, pems: map[string][]byte{"RS256": rsaPEM, "ES256": ecPEM}, made: map[string][]string{}, signers: map[string]signer{
+	return &issuer{keys: keys, pems: map[string][]byte{"RS256": rsaPEM, "ES256": ecPEM}, made: map[string][]string{}, publics: map[string]any{
+		"RS256": &rsaKey.PublicKey, "ES256": &ecKey.PublicKey, "EdDSA": edPublic,
+	}, signers: map[string]signer{
 		"RS256": func(text []byte) ([]byte, error) {
 			sum := sha256.Sum256(text)
 			return rsa.SignPKCS1v15(nil, rsaKey, crypto.SHA256, sum[:])
