@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"internal/catalog", "internal/wire", "internal/cli"},
 	{"internal/api"},
 	{"."},
-	{"cmd/caddy", "examples", "test", "test/chaos", "test/chaos/caddy"},
+	{"cmd/caddy", "examples", "test", "test/docs", "test/chaos", "test/chaos/caddy"},
 }
 
 // caddyFree is how many of the lowest layers must not depend on Caddy, not even
@@ -38,8 +38,8 @@ const caddyFree = 3
 // testKit is for tests only: no package outside it may import it.
 var testKit = []string{"internal/rrtest", "store/storetest"}
 
-// standalone are standalone and examples: what is not a test in them imports
-// nothing of the module but their own parts.
+// standalone are programs and examples: what is not a test in them imports nothing of
+// the module but their own parts.
 var standalone = []string{"internal/bench", "internal/release", "examples"}
 
 // sharedLibraries may have several importers, for the reason given; every other

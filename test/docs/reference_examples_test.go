@@ -1,4 +1,4 @@
-package rr_test
+package docs
 
 import (
 	"bytes"
@@ -8,7 +8,6 @@ import (
 	"go/ast"
 	"go/token"
 	"maps"
-	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -205,16 +204,6 @@ func reach(v any, path string) []any {
 	return values
 }
 
-var span = regexp.MustCompile("``(.+?)``|`([^`]+)`")
-
-// spans are the pieces of code in a cell.
-func spans(cell string) (texts []string) {
-	for _, m := range span.FindAllStringSubmatch(cell, -1) {
-		texts = append(texts, strings.ReplaceAll(strings.TrimSpace(m[1]+m[2]), `\|`, "|"))
-	}
-	return texts
-}
-
 // TestReferenceExamples has each example of the reference adapted: it sets the option in
 // whose row it stands. What has no form in the Caddyfile is read as JSON.
 func TestReferenceExamples(t *testing.T) {
@@ -238,15 +227,6 @@ func TestReferenceExamples(t *testing.T) {
 			}
 		}
 	}
-}
-
-func readPage(t *testing.T, file string) string {
-	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }
 
 func exampleInCaddyfile(table, path string, example []string) error {

@@ -1,11 +1,8 @@
-package rr_test
+package docs
 
 import (
 	"fmt"
 	"go/ast"
-	"go/parser"
-	"go/token"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,7 +11,7 @@ import (
 	"testing"
 )
 
-// incidentsPage is written by `go test . -run TestIncidents -update`.
+// incidentsPage is written by `go test ./test/docs -run TestIncidents -update`.
 const incidentsPage = "docs/incidents.md"
 
 // incident is a test named TestPeer_<id>_<what>: something that went wrong in another
@@ -74,7 +71,7 @@ var (
 
 // TestIncidents compares the page with the tests, and with -update writes it.
 func TestIncidents(t *testing.T) {
-	list, faults := readIncidents(".")
+	list, faults := readIncidents(t)
 	for _, fault := range faults {
 		t.Error(fault)
 	}
@@ -85,53 +82,34 @@ func TestIncidents(t *testing.T) {
 		}
 	}
 	if got, err := os.ReadFile(incidentsPage); err != nil || string(got) != page {
-		t.Errorf("%s is not what the tests say (%v); write it with: go test . -run TestIncidents -update", incidentsPage, err)
+		t.Errorf("%s is not what the tests say (%v); write it with: go test ./test/docs -run TestIncidents -update", incidentsPage, err)
 	}
 }
 
-// readIncidents looks through the test files of the module at root.
-func readIncidents(root string) (list []incident, faults []string) {
-	files := token.NewFileSet()
+// readIncidents looks through the tests of this module.
+func readIncidents(t *testing.T) (list []incident, faults []string) {
 	names := map[string]string{}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			if _, err := os.Stat(filepath.Join(path, "go.mod")); path != root && err == nil || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && path != root {
-				return filepath.SkipDir // another module, or none of ours
-			}
-			return nil
-		}
+	goFiles(t, func(path string, file *ast.File) {
 		if !strings.HasSuffix(path, "_test.go") {
-			return nil
-		}
-		file, err := parser.ParseFile(files, path, nil, parser.ParseComments)
-		if err != nil {
-			return err
+			return
 		}
 		for _, decl := range file.Decls {
 			f, ok := decl.(*ast.FuncDecl)
 			if !ok || f.Recv != nil || !strings.HasPrefix(f.Name.Name, "TestPeer_") {
 				continue
 			}
-			place := files.Position(f.Pos())
-			i, err := readIncident(f.Name.Name, filepath.ToSlash(path), f.Doc.Text())
+			i, err := readIncident(f.Name.Name, path, f.Doc.Text())
 			if err == nil && names[i.name] != "" {
 				err = fmt.Errorf("%s has this name, too", names[i.name])
 			}
 			if err != nil {
-				faults = append(faults, fmt.Sprintf("%s:%d: %s: %v", path, place.Line, f.Name.Name, err))
+				faults = append(faults, fmt.Sprintf("%s: %s: %v", path, f.Name.Name, err))
 				continue
 			}
 			names[i.name] = path
 			list = append(list, i)
 		}
-		return nil
 	})
-	if err != nil {
-		faults = append(faults, err.Error())
-	}
 	return list, faults
 }
 

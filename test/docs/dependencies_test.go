@@ -1,10 +1,9 @@
-package rr_test
+package docs
 
 import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -36,12 +35,8 @@ var dependencyRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| ([^|]+) \\| ([^|]
 // TestDependenciesPage compares the page with the go.mod files, with who imports what, and with
 // the licences in the module cache.
 func TestDependenciesPage(t *testing.T) {
-	text, err := os.ReadFile(dependenciesPage)
-	if err != nil {
-		t.Fatal(err)
-	}
 	listed := map[string]dependency{}
-	for _, part := range strings.Split(string(text), "\n## ")[1:] {
+	for _, part := range strings.Split(readPage(t, dependenciesPage), "\n## ")[1:] {
 		title, body, _ := strings.Cut(part, "\n")
 		for _, m := range dependencyRow.FindAllStringSubmatch(body, -1) {
 			if _, twice := listed[m[1]]; twice {
@@ -137,9 +132,9 @@ func importersOf(t *testing.T) (shipped map[string]bool, importers map[string][]
 	}
 	library := map[string]string{}
 	type testedPackage struct {
-		goPackage
-		TestImports, XTestImports []string
-		ForTest                   string
+		ImportPath, ForTest                string
+		Imports, TestImports, XTestImports []string
+		Module                             *struct{ Path string }
 	}
 	var own []testedPackage
 	for _, p := range decodeAll[testedPackage](t, run(t, "go", "list", "-deps", "-test", "-json=ImportPath,Imports,TestImports,XTestImports,ForTest,Module", "./...")) {
@@ -222,11 +217,7 @@ func licenceIn(t *testing.T, folder string) string {
 	more, _ := filepath.Glob(filepath.Join(folder, "COPYING*"))
 	var found []string
 	for _, file := range append(files, more...) {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		words := strings.NewReplacer("license, version", "license version").Replace(strings.ToLower(strings.Join(strings.Fields(string(text)), " ")))
+		words := strings.NewReplacer("license, version", "license version").Replace(strings.ToLower(strings.Join(strings.Fields(readPage(t, file)), " ")))
 		for _, mark := range licenceMarks {
 			if strings.Contains(words, mark.words) && !slices.Contains(found, mark.name) {
 				found = append(found, mark.name)
@@ -252,12 +243,8 @@ func TestAddedModules(t *testing.T) {
 			added = append(added, "`"+path+"`")
 		}
 	}
-	text, err := os.ReadFile(dependenciesPage)
-	if err != nil {
-		t.Fatal(err)
-	}
 	want := fmt.Sprintf("%d modules: %s.", len(added), strings.Join(added, ", "))
-	if !strings.Contains(strings.Join(strings.Fields(string(text)), " "), want) {
+	if !strings.Contains(strings.Join(strings.Fields(readPage(t, dependenciesPage)), " "), want) {
 		t.Errorf("%s does not say: %s", dependenciesPage, want)
 	}
 }

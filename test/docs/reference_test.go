@@ -1,4 +1,4 @@
-package rr_test
+package docs
 
 import (
 	"fmt"
@@ -11,13 +11,15 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+
+	_ "github.com/caddy-rr/caddy-rr" // its modules
 )
 
 // The reference has a table for each module of rr and for each structure that several of
 // them share. All cells but the examples are written from the source: from the fields that
 // reflection finds, and from their doc comments.
 //
-//	go test . -run TestReferenceIsWhole -update
+//	go test ./test/docs -run TestReferenceIsWhole -update
 const referencePage = "docs/reference.md"
 
 // ours are the modules that this repository registers.
@@ -68,9 +70,7 @@ type row struct {
 	parent                  reflect.Type
 }
 
-var (
-	mark = regexp.MustCompile(`(?m)^<!-- fields of ([\w.]+) -->\n((?:[^\n]+\n)*)`)
-)
+var mark = regexp.MustCompile(`(?m)^<!-- fields of ([\w.]+) -->\n((?:[^\n]+\n)*)`)
 
 // examplesOf reads the examples out of a table's text, by option.
 func examplesOf(text string) map[string]string {
@@ -83,30 +83,10 @@ func examplesOf(text string) map[string]string {
 	return examples
 }
 
-// tableCells are the cells of a line of a table.
-func tableCells(line string) (cells []string) {
-	line = strings.TrimSpace(line)
-	if !strings.HasPrefix(line, "|") {
-		return nil
-	}
-	from := 1
-	for i := 1; i < len(line); i++ {
-		if line[i] == '|' && line[i-1] != '\\' {
-			cells = append(cells, strings.TrimSpace(line[from:i]))
-			from = i + 1
-		}
-	}
-	return cells
-}
-
 // TestReferenceIsWhole compares docs/reference.md with the modules: each has its table,
 // each option its row, and what a row says is what the source says.
 func TestReferenceIsWhole(t *testing.T) {
-	b, err := os.ReadFile(referencePage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	page := string(b)
+	page := readPage(t, referencePage)
 	tables, _ := referenceTables(t, page)
 	written := mark.ReplaceAllStringFunc(page, func(text string) string {
 		m := mark.FindStringSubmatch(text)
@@ -122,7 +102,7 @@ func TestReferenceIsWhole(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if written != page {
-		t.Errorf("%s is not what the source says; run `go test . -run TestReferenceIsWhole -update`\n%s", referencePage, firstDifference(page, written))
+		t.Errorf("%s is not what the source says; run `go test ./test/docs -run TestReferenceIsWhole -update`\n%s", referencePage, firstDifference(page, written))
 	}
 }
 

@@ -1,10 +1,9 @@
-package rr_test
+package docs
 
 import (
 	"encoding/xml"
 	"errors"
 	"io"
-	"os"
 	"strings"
 	"testing"
 )
@@ -13,15 +12,8 @@ import (
 // small, and without anything from elsewhere.
 func TestPictureOfTheFlow(t *testing.T) {
 	const file = "docs/flow.svg"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(readme), "]("+file+")") {
+	text := readPage(t, file)
+	if !strings.Contains(readPage(t, "README.md"), "]("+file+")") {
 		t.Error("README.md does not show it")
 	}
 	if len(text) > 8<<10 {
@@ -31,7 +23,7 @@ func TestPictureOfTheFlow(t *testing.T) {
 	words := map[string]string{} // by element
 	labels := ""
 	var open []string
-	for d := xml.NewDecoder(strings.NewReader(string(text))); ; {
+	for d := xml.NewDecoder(strings.NewReader(text)); ; {
 		token, err := d.Token()
 		if errors.Is(err, io.EOF) {
 			break

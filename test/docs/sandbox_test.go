@@ -1,4 +1,4 @@
-package rr_test
+package docs
 
 import (
 	"crypto"

@@ -1,4 +1,4 @@
-package rr_test
+package docs
 
 // notApplicable are lessons about what rr does not have. Whoever adds such a thing takes its
 // line from here and writes the test.
