@@ -140,6 +140,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 // onward is the gate of the proxy that rr_verify, as a gateway, found.
 func (h *Handler) onward(x *exchange.Exchange) (*Gate, error) {
+	if x.Deferred { // Onward is the other's gate
+		return nil, errors.New("another rr_inject has been before the rr_inject of the gateway")
+	}
 	if g, ok := x.Onward.(*Gate); ok {
 		return g, nil
 	}
