@@ -6,6 +6,7 @@
 
 CADDY_VERSION = v2.11.9
 FUZZTIME      = 20s
+FUZZ          = .
 SCALE         = 1000000
 BENCHFLAGS    =
 CHAOS        ?= 15m
@@ -51,8 +52,8 @@ bench-scale: ## what many cost: up to SCALE credentials, and rules, proxies, con
 lint: tools ## gofmt, go vet and staticcheck, in every module
 	sh .ci/lint.sh
 
-fuzz: ## every fuzz target, for FUZZTIME each
-	FUZZTIME=$(FUZZTIME) sh .ci/fuzz.sh
+fuzz: ## every fuzz target, for FUZZTIME each (FUZZ=regexp chooses some)
+	FUZZTIME=$(FUZZTIME) FUZZ='$(FUZZ)' sh .ci/fuzz.sh
 
 # The version v0.0.0 stands for this checkout: with one, Go takes the folder and
 # does not ask the proxy which versions are published.
