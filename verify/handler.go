@@ -233,7 +233,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 // serveIn has next serve the request in the context of x, and then gives it its own back:
 // Caddy's error routes must not find a grant. That saves the copy of the request that
-// r.WithContext would put on the heap.
+// r.WithContext would put on the heap. Whoever behind it reads the request after it has
+// returned races with that, and has to copy it before; none of Caddy's handlers does.
 func serveIn(x *exchange.Exchange, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	own := r.Context()
 	*r = *r.WithContext(x)
