@@ -142,7 +142,8 @@ func TestEncryptedByHand(t *testing.T) {
 	}
 }
 
-// FuzzDecryptPKCS8: what somebody hands over as a key can be refused, no more.
+// FuzzDecryptPKCS8: what somebody hands over as a key can be refused, no more. It does not
+// decide how much work that is, and no error tells the password.
 func FuzzDecryptPKCS8(f *testing.F) {
 	for _, name := range []string{"sha256-aes256", "sha1-aes128", "scrypt", "des3", "pbes1"} {
 		b, _ := pem.Decode(encryptedFile(f, name))
@@ -161,7 +162,15 @@ func FuzzDecryptPKCS8(f *testing.F) {
 		if d.Iterations > 10_000 && d.Iterations <= maxIterations {
 			return // it would only take long
 		}
-		if plain, err := decryptPKCS8(der, []byte(password)); err == nil {
+		plain, err := decryptPKCS8(der, []byte(password))
+		switch {
+		case err == nil && d.Iterations > maxIterations:
+			t.Errorf("%d rounds were made", d.Iterations)
+		case err == nil && len(plain) > len(der):
+			t.Errorf("%d bytes became %d", len(der), len(plain))
+		case err != nil && len(password) > 8 && strings.Contains(err.Error(), password):
+			t.Errorf("the error tells the password: %v", err)
+		case err == nil:
 			_, _ = x509.ParsePKCS8PrivateKey(plain)
 		}
 	})
