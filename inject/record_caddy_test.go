@@ -109,29 +109,6 @@ func ask(t testing.TB, port int, site string) string {
 	return fmt.Sprint(a.Status, " ", a.Header.Get("RR-Proxy-Code"))
 }
 
-// counting counts the connections to it, and has them wait.
-func counting(t testing.TB) (port string, connections *atomic.Int64) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	connections = new(atomic.Int64)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			connections.Add(1)
-			c.Close()
-		}
-	}()
-	_, port, _ = net.SplitHostPort(l.Addr().String())
-	return port, connections
-}
-
 // TestRecordTargets goes through Caddy: what a record's target may not reach is refused
 // before there is even a connection, over every protocol.
 func TestRecordTargets(t *testing.T) {
@@ -144,7 +121,8 @@ func TestRecordTargets(t *testing.T) {
 	recordRoots.Store(ca.Pool)
 	defer recordRoots.Store(nil)
 	plain, secure := rrtest.NewUpstream(t), rrtest.NewTLSUpstream(t, ca, "moves.example")
-	closedPort, connections := counting(t)
+	closed, connections := rrtest.CountConnections(t)
+	_, closedPort, _ := net.SplitHostPort(closed)
 	_, plainPort, _ := net.SplitHostPort(plain.Addr)
 	_, securePort, _ := net.SplitHostPort(secure.Addr)
 	port := rrtest.FreePort(t)

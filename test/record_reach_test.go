@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -46,28 +45,6 @@ func recordVerifier(t testing.TB, l *host.Loader, spec string) verify.Verifier {
 
 func withToken(t testing.TB, token string) *http.Request {
 	return rrtest.Request(t, "GET", "http://gateway.example/", "", "Authorization: Bearer "+token)
-}
-
-// listening counts the connections to a port on which nobody answers.
-func listening(t testing.TB) (addr string, connections *atomic.Int64) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	connections = new(atomic.Int64)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			connections.Add(1)
-			c.Close()
-		}
-	}()
-	return l.Addr().String(), connections
 }
 
 const anyPublic = `
@@ -141,7 +118,7 @@ func TestRecordTokensComeFromOpenAddressesAlone(t *testing.T) {
 	s := newTokens(t)
 	login := httptest.NewServer(rrtest.Status(http.StatusOK, `{"t":"session-0123456789"}`))
 	t.Cleanup(login.Close)
-	nobody, connections := listening(t)
+	nobody, connections := rrtest.CountConnections(t)
 	_, port, _ := net.SplitHostPort(nobody)
 	for name, tt := range map[string]struct{ open, closed string }{
 		"token_url": {

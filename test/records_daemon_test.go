@@ -2,10 +2,10 @@ package test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -250,21 +250,8 @@ func (d *daemon) through(proxy, path, key string) (rrtest.Answer, error) {
 	return d.send("GET", d.gate+"/api/"+proxy+path, "", "Authorization: Bearer "+key)
 }
 
-func (d *daemon) send(method, url, body string, headers ...string) (a rrtest.Answer, err error) {
-	req, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		return a, err
-	}
-	for _, h := range headers {
-		name, value, _ := strings.Cut(h, ": ")
-		req.Header.Set(name, value)
-	}
-	res, err := d.client.Do(req)
-	if err != nil {
-		return a, err
-	}
-	text, err := io.ReadAll(res.Body)
-	return rrtest.Answer{Status: res.StatusCode, Header: res.Header, Body: string(text)}, errors.Join(err, res.Body.Close())
+func (d *daemon) send(method, url, body string, headers ...string) (rrtest.Answer, error) {
+	return rrtest.Try(context.Background(), d.client, method, url, body, headers...)
 }
 
 // ask is call for a process that has to answer, with one of these statuses.

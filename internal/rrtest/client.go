@@ -1,7 +1,9 @@
 package rrtest
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -60,6 +62,25 @@ func Send(t testing.TB, client *http.Client, req *http.Request) Answer {
 		t.Fatalf("%s %s: the body breaks off after %d bytes: %v", req.Method, req.URL, len(body), err)
 	}
 	return Answer{resp.StatusCode, resp.Proto, resp.Header, string(body), resp.Trailer}
+}
+
+// Try sends a request with a text as its body, for what may fail: an error is that there was
+// no whole answer. Headers are written `Name: value`.
+func Try(ctx context.Context, client *http.Client, method, url, body string, headers ...string) (Answer, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		return Answer{}, err
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		req.Header.Set(name, value)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return Answer{}, err
+	}
+	text, err := io.ReadAll(resp.Body)
+	return Answer{resp.StatusCode, resp.Proto, resp.Header, string(text), resp.Trailer}, errors.Join(err, resp.Body.Close())
 }
 
 // Do is Request and Send over HTTP/1.1 without TLS on a connection of its own.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -173,4 +174,26 @@ func (u *RawUpstream) Received() string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.got.String()
+}
+
+// CountConnections is a loopback address at which connections are counted and closed.
+func CountConnections(t testing.TB) (addr string, connections *atomic.Int64) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	connections = new(atomic.Int64)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			connections.Add(1)
+			c.Close()
+		}
+	}()
+	return l.Addr().String(), connections
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -185,23 +184,10 @@ func (g *gateway) ask(method, path, body string, headers ...string) (rrtest.Answ
 	return g.askWithin(patience, method, path, body, headers...)
 }
 
-func (g *gateway) askWithin(limit time.Duration, method, path, body string, headers ...string) (a rrtest.Answer, err error) {
+func (g *gateway) askWithin(limit time.Duration, method, path, body string, headers ...string) (rrtest.Answer, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+g.admin+path, strings.NewReader(body))
-	if err != nil {
-		return a, err
-	}
-	for _, h := range headers {
-		name, value, _ := strings.Cut(h, ": ")
-		req.Header.Set(name, value)
-	}
-	res, err := g.client.Do(req)
-	if err != nil {
-		return a, err
-	}
-	text, err := io.ReadAll(res.Body)
-	return rrtest.Answer{Status: res.StatusCode, Header: res.Header, Body: string(text)}, errors.Join(err, res.Body.Close())
+	return rrtest.Try(ctx, g.client, method, "http://"+g.admin+path, body, headers...)
 }
 
 // load has the process take another configuration.
