@@ -274,7 +274,10 @@ func (w *world) badSorts() []*sort {
 		}},
 		{name: "a denied path", usual: []string{forbidden}, path: "/keyed/denied/", sign: func(r *http.Request, _ int) { r.Header.Set("X-API-Key", w.config.agent) }},
 		{name: "a path with dots", usual: []string{badPath}, path: "/keyed/x/../x/", sign: func(r *http.Request, _ int) { r.Header.Set("X-API-Key", w.config.agent) }},
-		{name: "unknown proxy", usual: none, needs: []string{onAsking, onKeys, onUnknownKey}, path: "/api/nobody/x/", sign: useBearer(always(w.made.key))},
+		{name: "unknown proxy", usual: none, needs: []string{onAsking, onKeys, onUnknownKey}, path: "/api/nobody/x/", sign: func(r *http.Request, _ int) {
+			r.URL.Path = strings.Replace(r.URL.Path, "nobody", secret("nobody-"), 1) // another one each time
+			r.Header.Set("Authorization", "Bearer "+w.made.key)
+		}},
 		{name: "deleted key", usual: no, path: "/api/steady/x/", sign: useBearer(always(w.made.deleted))},
 		{name: "replaced key", usual: no, path: "/api/steady/x/", sign: useBearer(always(w.made.replaced))},
 		{name: "expired JWT", usual: none, needs: []string{onKeys}, path: "/jwt/x/", sign: jwt(map[string]any{"exp": past, "iat": past - 60}, nil, w.idp.key)},

@@ -253,7 +253,8 @@ func (w *world) rounds(length time.Duration, random *rand.Rand) {
 	for n := 0; time.Now().Before(end); n++ {
 		mayEnd := time.Until(end) > length*2/5
 		chosen := append(a.deal(random.IntN(4), true), b.deal(random.IntN(3), mayEnd)...)
-		if len(chosen) == 0 {
+		if len(chosen) == 0 { // and nothing is excused
+			time.Sleep(100 * time.Millisecond)
 			continue
 		}
 		began := time.Now()
