@@ -21,6 +21,7 @@ const template = `{
 	admin ADMIN
 	default_bind 127.0.0.1
 	auto_https off
+	grace_period 15s
 	log {
 		format rr
 		level DEBUG
