@@ -219,29 +219,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	x.Decision = exchange.CodeGranted
 	defer func() { gate.series.Outcome(x.Decision) }()
-	if h.Unwatched {
-		return serveIn(x, w, r, next)
+	if !h.Unwatched {
+		ctx, cancel := context.WithCancel(x.Context)
+		defer cancel()
+		x.Context = ctx
+		defer exchange.Streams.Watch(x, func() {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now())
+			cancel()
+		})()
 	}
-	ctx, cancel := context.WithCancel(x.Context)
-	defer cancel()
-	x.Context = ctx
-	defer exchange.Streams.Watch(x, func() {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now())
-		cancel()
-	})()
+	// A copy, although it is of 304 bytes: reverse_proxy's transport reads the request after
+	// its handler has returned, so the grant could not be taken out of it again.
 	return next.ServeHTTP(w, r.WithContext(x))
-}
-
-// serveIn has next serve the request in the context of x, and then gives it its own back:
-// Caddy's error routes must not find a grant. That saves the copy of the request that
-// r.WithContext would put on the heap. It is for rr_proxy and rr_gateway, behind which stand
-// handlers that are known: one that reads the request after it has returned, as handlers
-// may, would race with that.
-func serveIn(x *exchange.Exchange, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	own := r.Context()
-	*r = *r.WithContext(x)
-	defer func() { *r = *r.WithContext(own) }()
-	return next.ServeHTTP(w, r)
 }
 
 // find returns the gate of the request and checks what concerns every request. A gateway
