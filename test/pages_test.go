@@ -39,6 +39,7 @@ var shellBlocks = []struct{ file, begins, by, why string }{
 	{"docs/deployment.md", "git clone", "", "there is no release yet; .ci/run makes one, checks it, and builds from two folders"},
 	{"docs/deployment.md", "sudo", "", "systemd is not running here; .ci/unit.sh has systemd read the unit"},
 	{"docs/deployment.md", "docker run", "", "no container engine is here; .ci/container.sh runs an image so, in the release workflow"},
+	{"CONTRIBUTING.md", "make chaos", "", "it takes minutes; test/chaos runs its short form"},
 	{"docs/deployment.md", "make bench", "", "it takes minutes; internal/bench.TestVariant reads such flags"},
 
 	{"examples/README.md", "", "examples.TestPages", ""},
