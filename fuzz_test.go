@@ -54,7 +54,7 @@ func FuzzCaddyfile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, frame int, text string) {
 		if frame < 0 || frame >= len(framed) || len(text) > 4<<10 || strings.Contains(text, "import") || strings.Contains(text, "{$") {
-			t.Skip() // import and {$NAME} read files and the environment
+			return // import and {$NAME} read files and the environment, which are not this target's
 		}
 		whole := strings.ReplaceAll(framed[frame], "TEXT", text)
 		adapted, err := adaptBytes(whole)

@@ -11,8 +11,12 @@ import (
 	"github.com/caddy-rr/caddy-rr/internal/rrtest"
 )
 
-// TestOAuth2ColdCache has 500 callers before there is a token; the first one leaves.
-func TestOAuth2ColdCache(t *testing.T) {
+// A token was fetched in the context of the first caller who needed it, so that when that caller hung up, all who waited with it
+// failed.
+// Sources: Infisical/agent-vault, coupergateway/couper
+// Here: A fetch has a context of its own. Whoever waits may leave, and takes nobody along.
+// Topic: oauth2
+func TestPeer_Requirement_TheFirstCallerLeaves(t *testing.T) {
 	s := newTokens(t)
 	g, u := startOAuth2(t, s, byBasic+"\ntimeout 20s")
 	resume := s.Hang()

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -199,37 +198,6 @@ func TestPeer_envoy_39183_ClientCertificates(t *testing.T) {
 	g.get("/p/", withKey).want(t, 200, "proxy-access-granted")
 	if r := s.Requests()[0]; r.Certificate == nil || r.Header.Get("Authorization") != "" {
 		t.Errorf("the endpoint got %v", r.Header)
-	}
-}
-
-// A token was fetched in the context of the first caller who needed it, so that when that caller hung up, all who waited with it
-// failed.
-// Sources: Infisical/agent-vault, coupergateway/couper
-// Here: A fetch has a context of its own. Whoever waits may leave, and takes nobody along.
-func TestPeer_Requirement_TheFirstCallerLeaves(t *testing.T) {
-	s := newTokens(t)
-	g, _ := startOAuth2(t, s, byBasic+"\ntimeout 20s")
-	resume := s.Hang()
-	ctx, leave := context.WithCancel(t.Context())
-	left := make(chan error)
-	go func() {
-		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.addr+"/p/", nil)
-		req.Header.Set("X-API-Key", callerKey)
-		_, err := http.DefaultTransport.RoundTrip(req)
-		left <- err
-	}()
-	s.WaitCount(t, 1)
-	second := make(chan int)
-	go func() { second <- rrtest.Do(t, "GET", "http://"+g.addr+"/p/", "", withKey).Status }()
-	time.Sleep(100 * time.Millisecond) // the second one waits by now; it need not
-	leave()
-	if err := <-left; err == nil {
-		t.Error("the first caller got an answer")
-	}
-	time.Sleep(100 * time.Millisecond)
-	resume()
-	if status := <-second; status != 200 || s.Count() != 1 {
-		t.Errorf("the second caller got %d; the endpoint was asked %d times", status, s.Count())
 	}
 }
 

@@ -25,7 +25,7 @@ func FuzzReturn(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, issuer string, said bool, after int64) {
 		query, err := url.ParseQuery(text)
 		if err != nil {
-			t.Skip()
+			return // net/http gives a handler no such query
 		}
 		c := &Consent{State: "the-state", Verifier: "the-verifier", Issuer: issuer, IssuerSaid: said, Expires: start.Add(consentLife)}
 		now := start.Add(time.Duration(after%100_000) * time.Second)

@@ -170,7 +170,7 @@ func FuzzBodyNames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		doc, err := strictjson.Decode([]byte(text), strictjson.Options{})
 		if err != nil {
-			t.Skip()
+			return // what is no JSON is refused before names are looked at
 		}
 		var seen []string
 		w := bodyWalk{namedCheck: &namedCheck{names: &pattern{re: regexp.MustCompile("")}}, path: []byte("$")}
