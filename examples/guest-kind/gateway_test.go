@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -32,18 +33,28 @@ type gateway struct {
 	vars []string
 }
 
+// freeAddr is a free loopback address, below the ports that the kernel gives to connections
+// and servers that do not name one.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	var err error
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+mathrand.IntN(10000))
+		var l net.Listener
+		if l, err = net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
+	}
+	t.Fatal(err)
+	return ""
+}
+
 // start runs a Caddyfile's global option rr and its site. UPSTREAM stands for the
 // upstream's host and port; vars (name, value, …) stand for more.
 func start(t *testing.T, rr, site string, upstream *upstream, vars ...string) *gateway {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := freeAddr(t)
 	dir := t.TempDir()
 	g := &gateway{t: t, addr: addr, log: filepath.Join(dir, "log")}
 	g.vars = append(vars, "DIR", dir, "ADDR", addr, "UPSTREAM", upstream.Listener.Addr().String())

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -129,7 +128,7 @@ func tlsServer(t *testing.T, ca *rrtest.CA, h http.Handler) string {
 func TestHundredStartsAndStopsLeaveNothing(t *testing.T) {
 	rrtest.NoLeak(t)
 	good, hanging := serve(t, showKeys("a")), serve(t, rrtest.Hang)
-	refused := "http://" + closedPort(t)
+	refused := "http://" + rrtest.Addr(rrtest.FreePort(t))
 	m := new(memory)
 	for n := range 100 {
 		c := trusted([]string{good, hanging, refused}[n%3])
@@ -167,16 +166,6 @@ func TestStartAndStopAtTheSameTime(t *testing.T) {
 		group.Wait()
 		s.Stop()
 	}
-}
-
-func closedPort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func BenchmarkKnownKey(b *testing.B) {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,6 +21,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	"github.com/caddy-rr/caddy-rr/internal/redact"
+	"github.com/caddy-rr/caddy-rr/internal/rrtest"
 )
 
 // caddyWithLogs is a Caddy that logs all it can: requests, headers with credentials,
@@ -92,16 +92,6 @@ func runConfig(t testing.TB, config []byte) {
 	})
 }
 
-func unusedAddr(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
 // runWithLogs sends requests full of canaries through a Caddy that logs in these formats,
 // and returns its logs.
 func runWithLogs(t *testing.T, global, site string) (logs map[string]string) {
@@ -112,7 +102,7 @@ func runWithLogs(t *testing.T, global, site string) (logs map[string]string) {
 		w.Header().Set("Location", "https://x/?access_token=c4n4ry-location")
 	}))
 	t.Cleanup(upstream.Close)
-	addr := unusedAddr(t)
+	addr := rrtest.Addr(rrtest.FreePort(t))
 	dir := t.TempDir()
 	config, err := adaptText(t, strings.NewReplacer("ADDR", addr, "UPSTREAM", strings.TrimPrefix(upstream.URL, "http://"),
 		"DIR", dir, "GLOBAL", global, "SITE", site).Replace(caddyWithLogs))
@@ -256,7 +246,7 @@ func TestUnsafeLoggers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := strings.ReplaceAll(fmt.Sprintf("{\nadmin off\npersist_config off\nauto_https off\nstorage file_system DIR\n%s\n}\nhttp://127.0.0.1:PORT {\n%s\nrespond ok\n}\n", c.global, c.site), "DIR", t.TempDir())
-			text = strings.ReplaceAll(text, "PORT", strings.TrimPrefix(unusedAddr(t), "127.0.0.1:"))
+			text = strings.ReplaceAll(text, "PORT", strings.TrimPrefix(rrtest.Addr(rrtest.FreePort(t)), "127.0.0.1:"))
 			adapted, err := adaptText(t, text)
 			if err != nil {
 				t.Fatal(err)

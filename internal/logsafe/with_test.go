@@ -15,12 +15,13 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-rr/caddy-rr/internal/redact"
+	"github.com/caddy-rr/caddy-rr/internal/rrtest"
 )
 
 // sentRequest is a request as reverse_proxy's transport gets it, and its loggers do after.
 func sentRequest(t testing.TB) *http.Request {
 	t.Helper()
-	addr, requests := unusedAddr(t), make(chan *http.Request, 1)
+	addr, requests := rrtest.Addr(rrtest.FreePort(t)), make(chan *http.Request, 1)
 	captured.Store(&requests)
 	config, err := adaptText(t, "{\nadmin off\npersist_config off\n}\nhttp://"+addr+" {\nreverse_proxy 127.0.0.1:9 {\ntransport rr_logsafe_test\n}\n}\n")
 	if err != nil {

@@ -5,46 +5,28 @@
 package rrtest
 
 import (
-	"net"
-	"strconv"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-rr/caddy-rr/internal/rrtest/loopback"
 )
 
 // patience bounds every wait in this package: a test that needs longer has hung.
 const patience = 10 * time.Second
 
-// handedOut keeps FreePort from giving the same port twice in one process.
-var handedOut sync.Map
-
-// FreePort returns a loopback port that is free for TCP and UDP (HTTP/3) at this moment.
-// It is not held, so another process can take it before the test does; the kernel's
-// order of ephemeral ports makes that rare.
+// FreePort returns a loopback port that is free for TCP and UDP (HTTP/3) at this moment,
+// and that nothing else of the tests will take.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatalf("no free port: %v", err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		u, udpErr := net.ListenPacket("udp", Addr(port))
-		l.Close()
-		if udpErr != nil {
-			continue
-		}
-		u.Close()
-		if _, twice := handedOut.LoadOrStore(port, true); !twice {
-			return port
-		}
+	port, err := loopback.Port()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free for both TCP and UDP")
-	return 0
+	return port
 }
 
 // Addr is the loopback address with port, as in 127.0.0.1:8080.
-func Addr(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+func Addr(port int) string { return loopback.Addr(port) }
 
 // Eventually polls until ok holds, and fails the test with what if it does not within
 // ten seconds.

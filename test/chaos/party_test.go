@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-rr/caddy-rr/internal/rrtest"
 )
 
 // What a party does when it fails.
@@ -45,7 +47,8 @@ type party struct {
 func newParty(t *testing.T, name string, note func(*http.Request), handler http.Handler) *party {
 	t.Helper()
 	p := &party{t: t, name: name, note: note, handler: handler, over: make(chan struct{})}
-	if err := p.listen("127.0.0.1:0"); err != nil {
+	p.addr = rrtest.Addr(rrtest.FreePort(t))
+	if err := p.listen(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.down)
@@ -54,13 +57,10 @@ func newParty(t *testing.T, name string, note func(*http.Request), handler http.
 
 func (p *party) url() string { return "http://" + p.addr }
 
-func (p *party) listen(address string) error {
-	listener, err := net.Listen("tcp", address)
+func (p *party) listen() error {
+	listener, err := net.Listen("tcp", p.addr)
 	if err != nil {
 		return err
-	}
-	if p.addr == "" {
-		p.addr = listener.Addr().String()
 	}
 	server := &http.Server{Handler: p, ReadHeaderTimeout: patience, ErrorLog: log.New(io.Discard, "", 0)}
 	served := make(chan struct{})
@@ -85,15 +85,8 @@ func (p *party) down() {
 
 // up undoes down.
 func (p *party) up() {
-	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		err := p.listen(p.addr)
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) { // somebody's outgoing connection may have had the port for a moment
-			p.t.Errorf("%s does not come back: %v", p.name, err)
-			return
-		}
+	if err := p.listen(); err != nil {
+		p.t.Errorf("%s does not come back: %v", p.name, err)
 	}
 }
 

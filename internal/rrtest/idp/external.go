@@ -6,17 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-rr/caddy-rr/internal/rrtest/loopback"
 )
 
 // External is a certified OpenID provider, the npm package oidc-provider, in a process of
@@ -56,9 +58,12 @@ func StartExternal(t testing.TB, folder string, env ...string) *External {
 	if _, err := os.Stat(filepath.Join(folder, "node_modules", "oidc-provider")); err != nil {
 		missing(t, "npm ci was not run in "+folder+": "+err.Error())
 	}
-	port := freePort(t)
-	e := &External{t: t, node: node, folder: folder, Issuer: "http://127.0.0.1:" + port}
-	e.env = append(os.Environ(), "PORT="+port, "KEYS="+filepath.Join(t.TempDir(), "keys.json"))
+	port, err := loopback.Port()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &External{t: t, node: node, folder: folder, Issuer: "http://" + loopback.Addr(port)}
+	e.env = append(os.Environ(), "PORT="+strconv.Itoa(port), "KEYS="+filepath.Join(t.TempDir(), "keys.json"))
 	e.env = append(e.env, env...)
 	t.Cleanup(func() {
 		e.Stop()
@@ -85,20 +90,6 @@ func missing(t testing.TB, what string) {
 		t.Fatal(what)
 	}
 	t.Skip(what + "; with RR_REQUIRE_EXTERNAL=1 this fails")
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 // output is what a process has written.

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-rr/caddy-rr/internal/rrtest/loopback"
 )
 
 // Paths of the provider, below the path of its issuer.
@@ -136,20 +138,16 @@ func (p *Provider) Up() {
 	if p.server != nil {
 		return
 	}
-	address := p.addr
-	if address == "" {
-		address = "127.0.0.1:0"
+	if p.addr == "" {
+		port, err := loopback.Port()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.addr = loopback.Addr(port)
 	}
-	listener, err := net.Listen("tcp", address)
-	for end := time.Now().Add(patience); err != nil && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond) // somebody's outgoing connection may have the port for a moment
-		listener, err = net.Listen("tcp", address)
-	}
+	listener, err := net.Listen("tcp", p.addr)
 	if err != nil {
 		p.t.Fatalf("the identity provider does not start: %v", err)
-	}
-	if p.addr == "" {
-		p.addr = listener.Addr().String()
 	}
 	server, served := &http.Server{Handler: http.HandlerFunc(p.serve), ReadHeaderTimeout: patience, TLSConfig: p.tls}, make(chan struct{})
 	p.server, p.served = server, served
