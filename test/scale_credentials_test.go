@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -66,7 +67,8 @@ func scaleStore(t *testing.T, dir string) *store.Store {
 
 func scaleKey(i int) string { return fmt.Sprintf("rr_live_scale-%032d", i) }
 
-// seedScale writes a store with n key credentials, all of them accepted by some proxy.
+// seedScale writes a store with n key credentials, all of them accepted by some proxy and
+// used before.
 func seedScale(t *testing.T, dir string, n int, upstream string) {
 	t.Helper()
 	s := scaleStore(t, dir)
@@ -101,6 +103,11 @@ func seedScale(t *testing.T, dir string, n int, upstream string) {
 			puts = append(puts, store.Put{Bucket: store.Credentials, Key: c.ID, Version: 1, Value: c})
 		}
 		apply(append(puts, store.Put{Bucket: store.Proxies, Key: p.ID, Version: 1, Value: p}))
+		var used []store.Put // a while ago
+		for _, id := range p.CredentialIDs {
+			used = append(used, store.Put{Bucket: store.Used, Key: id, Version: 1, Value: time.Now().AddDate(0, 0, -1).Unix() / 60})
+		}
+		apply(used)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -173,10 +180,14 @@ func (s *scale) requests(t *testing.T, dir string, n int, each float64) {
 	// recognised, and denied by the proxy's default; recognised and forwarded
 	look := s.anyOf(20_000, n, ask("/no", http.StatusForbidden))
 	whole := s.anyOf(4_000, n, ask("/ok", http.StatusOK))
+	// any key of one proxy; they are as many as a proxy may accept
+	first := rand.IntN(n/perProxy+1) * perProxy % n
+	within := s.anyOf(4_000, min(n, perProxy), func(i int) { ask("/ok", http.StatusOK)(first + i) })
 	s.add(scaleLine{what: "credentials in the store", number: n, start: g.start, reload: g.reload, heap: g.heap, each: each, request: whole})
 	if n == s.n {
 		s.promise("more heap for each, once its proxy was asked for", fmt.Sprintf("%.0f bytes", compiled), "", true)
 		s.promise("recognise a caller, then refuse: any of all / always the same", look.text(), "", true)
 		s.promise("the same, forwarded", whole.text(), "≤ 1.1", whole.ratio <= 1.1)
+		s.promise("forwarded, any of one proxy's keys / always the same", within.text(), "≤ 1.1", within.ratio <= 1.1)
 	}
 }

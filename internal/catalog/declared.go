@@ -116,7 +116,7 @@ func (d *declared) against(r *Records) error {
 	v := r.view.Load()
 	t, _ := v.tenants.get(store.DefaultClient)
 	for _, x := range d.names {
-		if id, taken := t.names.get(keyOfName(x.bucket, x.name)); taken {
+		if id, taken := t.names(x.bucket).get(nameKeyOf(x.name)); taken {
 			return fmt.Errorf("%s is declared in the configuration, and was made through the API (id %s): rename or delete one of them", describe(x), id)
 		}
 		if x.bucket != store.Proxies {

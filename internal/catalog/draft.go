@@ -36,7 +36,9 @@ func (d *draft) finish() *view {
 		t.targets.finish()
 		t.proxies.finish()
 		t.blocks.finish()
-		t.names.finish()
+		for i := range t.named {
+			t.named[i].finish()
+		}
 	}
 	d.tenants.finish()
 	d.proxies.finish()
@@ -62,7 +64,9 @@ func (d *draft) tenant(id string) *tenant {
 			t.targets.build()
 			t.proxies.build()
 			t.blocks.build()
-			t.names.build(nameHasher{})
+			for i := range t.named {
+				t.named[i].build(nameHasher{})
+			}
 		}
 	}
 	d.owned[id] = t
@@ -81,7 +85,7 @@ func (d *draft) dropTenant(id string) {
 func (d *draft) putCredential(c *credential, name string, keys []digest) {
 	t := d.tenant(c.tenant.Value())
 	t.credentials.set(c.id, c)
-	t.names.set(keyOfName(store.Credentials, name), c.id, nameHasher{})
+	t.names(store.Credentials).set(nameKeyOf(name), c.id, nameHasher{})
 	for _, x := range keys {
 		d.digests.set(x, c, digestHasher{})
 	}
@@ -92,7 +96,7 @@ func (d *draft) putCredential(c *credential, name string, keys []digest) {
 func (d *draft) dropCredential(c *credential, name string, keys []digest) {
 	t := d.tenant(c.tenant.Value())
 	t.credentials.remove(c.id)
-	t.names.remove(keyOfName(store.Credentials, name))
+	t.names(store.Credentials).remove(nameKeyOf(name))
 	for _, x := range keys {
 		d.digests.remove(x)
 	}
@@ -101,19 +105,19 @@ func (d *draft) dropCredential(c *credential, name string, keys []digest) {
 func (d *draft) putTarget(x *target, name string) {
 	t := d.tenant(x.tenant)
 	t.targets.set(x.id, x)
-	t.names.set(keyOfName(store.Targets, name), x.id, nameHasher{})
+	t.names(store.Targets).set(nameKeyOf(name), x.id, nameHasher{})
 }
 
 func (d *draft) dropTarget(x *target, name string) {
 	t := d.tenant(x.tenant)
 	t.targets.remove(x.id)
-	t.names.remove(keyOfName(store.Targets, name))
+	t.names(store.Targets).remove(nameKeyOf(name))
 }
 
 func (d *draft) putProxy(p *proxy) {
 	t := d.tenant(p.tenant)
 	t.proxies.set(p.id, p)
-	t.names.set(keyOfName(store.Proxies, p.name), p.id, nameHasher{})
+	t.names(store.Proxies).set(nameKeyOf(p.name), p.id, nameHasher{})
 	d.proxies.set(p.id, p, idHasher{})
 	if p.alias != "" {
 		d.aliases.set(p.alias, p.id, textHasher)
@@ -137,7 +141,7 @@ func (d *draft) putProxy(p *proxy) {
 func (d *draft) dropProxy(p *proxy) {
 	t := d.tenant(p.tenant)
 	t.proxies.remove(p.id)
-	t.names.remove(keyOfName(store.Proxies, p.name))
+	t.names(store.Proxies).remove(nameKeyOf(p.name))
 	d.proxies.remove(p.id)
 	if p.alias != "" {
 		d.aliases.remove(p.alias)

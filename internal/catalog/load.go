@@ -42,7 +42,7 @@ func (r *headed) prepare(bucket string) {
 func load(ctx context.Context, s *store.Store) (*view, error) {
 	d := newBulk()
 	for _, bucket := range []string{store.Clients, store.Credentials, store.Targets, store.Proxies, store.Blocked} {
-		for batch := range openAll(ctx, bucket, s.List(ctx, bucket, "")) {
+		for batch := range openAll(ctx, s.List(ctx, bucket, ""), openRecord(bucket)) {
 			for _, o := range batch {
 				if o.err != nil {
 					return nil, fmt.Errorf("%s %s: %w", bucket, o.key, o.err)
@@ -60,31 +60,31 @@ func load(ctx context.Context, s *store.Store) (*view, error) {
 	return v, v.loadUsed(ctx, s)
 }
 
-type opened struct {
+type opened[T any] struct {
 	key    string
-	record headed
+	record T
 	err    error
 }
 
 const batchSize = 512
 
 // openAll unseals records in batches, in parallel, and yields them in order.
-func openAll(ctx context.Context, bucket string, list iter.Seq2[store.Sealed, error]) iter.Seq[[]opened] {
-	return func(yield func([]opened) bool) {
+func openAll[T any](ctx context.Context, list iter.Seq2[store.Sealed, error], open func(*store.Sealed, *T) error) iter.Seq[[]opened[T]] {
+	return func(yield func([]opened[T]) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		results := make(chan chan []opened, 2*runtime.GOMAXPROCS(0))
+		results := make(chan chan []opened[T], 2*runtime.GOMAXPROCS(0))
 		go func() {
 			defer close(results)
 			var batch []store.Sealed
 			flush := func(last error) bool {
-				result := make(chan []opened, 1)
+				result := make(chan []opened[T], 1)
 				select {
 				case <-ctx.Done():
 					return false
 				case results <- result:
 				}
-				go func(items []store.Sealed) { result <- openBatch(bucket, items, last) }(batch)
+				go func(items []store.Sealed) { result <- openBatch(items, last, open) }(batch)
 				batch = nil
 				return true
 			}
@@ -107,28 +107,31 @@ func openAll(ctx context.Context, bucket string, list iter.Seq2[store.Sealed, er
 	}
 }
 
-func openBatch(bucket string, items []store.Sealed, last error) []opened {
-	list := make([]opened, len(items), len(items)+1)
+func openBatch[T any](items []store.Sealed, last error, open func(*store.Sealed, *T) error) []opened[T] {
+	list := make([]opened[T], len(items), len(items)+1)
 	for i := range items {
-		list[i] = openOne(bucket, &items[i])
+		list[i].key = items[i].Key
+		list[i].err = open(&items[i], &list[i].record)
 	}
 	if last != nil {
-		list = append(list, opened{err: last})
+		list = append(list, opened[T]{err: last})
 	}
 	return list
 }
 
-func openOne(bucket string, item *store.Sealed) opened {
-	o := opened{key: item.Key}
-	if bucket == store.Blocked {
-		o.err = item.Open(&o.record.blocked)
-		o.record.Head = o.record.blocked.Head
-	} else {
-		o.err = item.Open(&o.record)
-		o.record.prepare(bucket)
+// openRecord unseals a record of a bucket.
+func openRecord(bucket string) func(*store.Sealed, *headed) error {
+	return func(item *store.Sealed, r *headed) (err error) {
+		if bucket == store.Blocked {
+			err = item.Open(&r.blocked)
+			r.Head = r.blocked.Head
+		} else {
+			err = item.Open(r)
+			r.prepare(bucket)
+		}
+		r.Version = item.Version
+		return err
 	}
-	o.record.Version = item.Version
-	return o
 }
 
 // put takes over a record.
@@ -178,16 +181,14 @@ func (t *tenant) empty() bool {
 
 func (v *view) loadUsed(ctx context.Context, s *store.Store) error {
 	used := map[uuid.UUID]int64{}
-	for item, err := range s.List(ctx, store.Used, "") {
-		if err != nil {
-			return fmt.Errorf("%s: %w", store.Used, err)
-		}
-		var minute int64
-		if err := item.Open(&minute); err != nil {
-			return fmt.Errorf("%s %s: %w", store.Used, item.Key, err)
-		}
-		if id, ok := parseID(item.Key); ok {
-			used[id] = minute
+	for batch := range openAll(ctx, s.List(ctx, store.Used, ""), func(item *store.Sealed, minute *int64) error { return item.Open(minute) }) {
+		for _, o := range batch {
+			if o.err != nil {
+				return fmt.Errorf("%s %s: %w", store.Used, o.key, o.err)
+			}
+			if id, ok := parseID(o.key); ok {
+				used[id] = o.record
+			}
 		}
 	}
 	if len(used) == 0 {

@@ -118,7 +118,7 @@ func page[T any](ctx context.Context, c *Catalog, q Query, bucket, client string
 // named is a page for one name, of which there is one at most.
 func named[T any](ctx context.Context, c *Catalog, r *Records, v *view, q Query, bucket, client string, declared []*T, head func(*T) *store.Head) ([]*T, string, error) {
 	t, _ := v.tenants.get(client)
-	if id, ok := t.names.get(keyOfName(bucket, q.Name)); ok {
+	if id, ok := t.names(bucket).get(nameKeyOf(q.Name)); ok {
 		rec, err := read(ctx, r, bucket, id, head)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil, "", nil

@@ -74,7 +74,7 @@ func (tx *Tx) routeFree(r *store.Proxy, id uuid.UUID) error {
 			return conflict("the alias is taken: %s is declared in the configuration", describe(ref))
 		}
 		t, _ := d.tenants.get(store.DefaultClient)
-		if other, ok := t.names.get(keyOfName(store.Proxies, r.Alias)); ok && other != id {
+		if other, ok := t.names(store.Proxies).get(nameKeyOf(r.Alias)); ok && other != id {
 			return tx.routeTaken(r, other, "the alias is the name of another proxy")
 		}
 	}

@@ -24,7 +24,7 @@ func (c *Catalog) resolve(v *view, bucket, client, text string) (uuid.UUID, erro
 			return id, nil
 		}
 	}
-	if id, ok := t.names.get(keyOfName(bucket, text)); ok {
+	if id, ok := t.names(bucket).get(nameKeyOf(text)); ok {
 		return id, nil
 	}
 	if client == store.DefaultClient {

@@ -38,7 +38,7 @@ func (d *draft) refresh(ctx context.Context, s *store.Store, bucket, key string)
 	if bucket == store.Meta {
 		return d.refreshHead(ctx, s)
 	}
-	o := opened{key: key}
+	o := opened[headed]{key: key}
 	var into any = &o.record
 	if bucket == store.Blocked {
 		into = &o.record.blocked
@@ -87,13 +87,13 @@ func (d *draft) drop(bucket, key string) {
 		case store.Credentials:
 			if c, ok := t.credentials.get(id); ok {
 				d.dropCredential(c, "", nil)
-				d.unname(client, id)
+				d.unname(client, bucket, id)
 				return
 			}
 		case store.Targets:
 			if x, ok := t.targets.get(id); ok {
 				d.dropTarget(x, "")
-				d.unname(client, id)
+				d.unname(client, bucket, id)
 				return
 			}
 		case store.Blocked:
@@ -105,16 +105,16 @@ func (d *draft) drop(bucket, key string) {
 	}
 }
 
-// unname forgets whatever name an id has. It looks at all names of the client, which only
-// happens for what another process has changed.
-func (d *draft) unname(client string, id uuid.UUID) {
-	t := d.tenant(client)
-	if t.names.m == nil {
+// unname forgets whatever name an id has. It looks at all names in the client's bucket,
+// which only happens for what another process has changed.
+func (d *draft) unname(client, bucket string, id uuid.UUID) {
+	names := d.tenant(client).names(bucket)
+	if names.m == nil {
 		return
 	}
-	for it := t.names.m.Iterator(); !it.Done(); {
+	for it := names.m.Iterator(); !it.Done(); {
 		if k, v, _ := it.Next(); v == id {
-			t.names.remove(k)
+			names.remove(k)
 			return
 		}
 	}

@@ -227,7 +227,7 @@ func (tx *Tx) Keep(bucket, key string, expect, version uint64, value any) {
 // nameFree makes sure that no other record of the client has the name.
 func (tx *Tx) nameFree(bucket, client, name string, id uuid.UUID) error {
 	t, _ := tx.draft.tenants.get(client)
-	if other, ok := t.names.get(keyOfName(bucket, name)); ok && other != id {
+	if other, ok := t.names(bucket).get(nameKeyOf(name)); ok && other != id {
 		return &Conflict{Detail: "the name is taken", Users: []Ref{{bucket, other.String(), name}}}
 	}
 	if client == store.DefaultClient {

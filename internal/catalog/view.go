@@ -14,13 +14,12 @@ import (
 
 type digest = [sha256.Size]byte
 
-// nameKey stands for a name within a client: the beginning of a hash, for room.
+// nameKey stands for a name within a client and bucket: the beginning of a hash, for room.
 type nameKey [16]byte
 
-func keyOfName(bucket, name string) nameKey {
+func nameKeyOf(name string) nameKey {
 	var room [160]byte // requests look names up, too
-	text := append(append(append(room[:0], bucket...), 0), name...)
-	sum := sha256.Sum256(text)
+	sum := sha256.Sum256(append(room[:0], name...))
 	return nameKey(sum[:16])
 }
 
@@ -55,8 +54,22 @@ type tenant struct {
 	targets     sorted[*target]
 	proxies     sorted[*proxy]
 	blocks      sorted[*block]
-	names       hashed[nameKey, uuid.UUID]
+	named       [3]hashed[nameKey, uuid.UUID] // see names
 	revoked     revocations
+}
+
+// names are the ids of what has a name in a bucket. The few proxies are apart from the many
+// credentials, since requests ask for them.
+func (t *tenant) names(bucket string) *hashed[nameKey, uuid.UUID] {
+	switch bucket {
+	case store.Proxies:
+		return &t.named[0]
+	case store.Targets:
+		return &t.named[1]
+	case store.Credentials:
+		return &t.named[2]
+	}
+	return new(hashed[nameKey, uuid.UUID]) // nothing else has a name to be found by
 }
 
 // credential is what is remembered of a credential. It is small: there may be a million.
@@ -147,7 +160,7 @@ func (v *view) route(name string) *proxy {
 	if !ok {
 		return nil
 	}
-	id, ok := t.names.get(keyOfName(store.Proxies, name))
+	id, ok := t.names(store.Proxies).get(nameKeyOf(name))
 	if !ok {
 		return nil
 	}
