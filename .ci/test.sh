@@ -14,14 +14,30 @@ log=$PWD/bin/test.log
 failed=0
 
 # Keeps of `go test -v`: one line for a package that passed, and for one that
-# failed its output, without the lines of the tests that passed.
+# failed what its failing tests have printed, the last lines of each; everything,
+# if none of them says that it failed (a panic, a build) or there is a data race.
 shorten() {
-	awk '
-		/^(ok|\?) +\t/ { if (!/no test files/) print; kept = ""; next }
-		/^FAIL\t/ { printf "%s", kept; print; kept = ""; next }
-		/^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS)/ { next }
-		{ kept = kept $0 "\n" }
-		END { if (kept != "FAIL\n") printf "%s", kept }' "$log"
+	awk -v most=80 '
+		function forget() { split("", out); split("", lines); split("", names); count = 0; whole = 0; kept = "" }
+		function report(  i, name, n, from) {
+			if (whole || count == 0) { if (kept != "FAIL\n") printf "%s", kept; return }
+			for (i = 1; i <= count; i++) {
+				name = names[i]
+				print said[name]
+				n = lines[name]
+				from = n > most ? n - most + 1 : 1
+				if (from > 1) print "    [" from - 1 " lines more]"
+				for (; from <= n; from++) print out[name, from]
+			}
+		}
+		/^(ok|\?) +\t/ { if (!/no test files/) print; forget(); next }
+		/^FAIL\t/ { report(); print; forget(); next }
+		/^=== (RUN|CONT|NAME|PAUSE)/ { test = $3; next }
+		/^ *--- PASS/ { next }
+		/^ *--- FAIL: / { names[++count] = $3; said[$3] = $0; kept = kept $0 "\n"; next }
+		/^(panic: |fatal error: |WARNING: DATA RACE)/ { whole = 1 }
+		{ kept = kept $0 "\n"; out[test, ++lines[test]] = $0 }
+		END { report() }' "$log"
 }
 
 test_module() {
