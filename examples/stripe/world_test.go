@@ -54,7 +54,7 @@ func start(t *testing.T) *world {
 
 	mockAddr := freeAddr(t)
 	w.mock = "http://" + mockAddr
-	run(t, w.mock, nil, filepath.Join(bin, "stripe-mock"), "-http-addr", mockAddr)
+	run(t, w.mock, nil, filepath.Join(bin, "stripe-mock"), "-http-addr", mockAddr, "-https-addr", "127.0.0.1:0")
 
 	recorder := httptest.NewServer(w.record(t))
 	t.Cleanup(recorder.Close)
