@@ -95,15 +95,15 @@ func TestBackup(t *testing.T) {
 type slow struct {
 	began chan struct{}
 	more  chan struct{}
+	once  sync.Once
 	bytes.Buffer
 }
 
 func (s *slow) Write(p []byte) (int, error) {
-	select {
-	case s.began <- struct{}{}:
+	s.once.Do(func() {
+		close(s.began)
 		<-s.more
-	default:
-	}
+	})
 	return s.Buffer.Write(p)
 }
 
