@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -104,9 +106,20 @@ func client(t testing.TB, ca *CA, p *http.Protocols, version int) *http.Client {
 	p.SetHTTP1(version == 1)
 	p.SetHTTP2(version == 2)
 	p.SetUnencryptedHTTP2(version == 0)
-	tr := &http.Transport{Protocols: p, TLSClientConfig: ca.clientConfig(), DisableCompression: true}
+	tr := &http.Transport{Protocols: p, TLSClientConfig: ca.clientConfig(), DisableCompression: true, DialContext: dial}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, CheckRedirect: noRedirect, Timeout: time.Minute}
+}
+
+// dial connects again if it is reset while it connects: Caddy closes the listener of the
+// configuration before a moment after a reload, and whoever the kernel had put there is reset.
+func dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	for range 5 {
+		if conn, err = new(net.Dialer).DialContext(ctx, network, address); !errors.Is(err, syscall.ECONNRESET) {
+			break
+		}
+	}
+	return conn, err
 }
 
 // HTTP3 is a client that speaks HTTP/3.
