@@ -30,12 +30,23 @@ type headed struct {
 	traits             traits
 }
 
-// prepare works out what does not need the view.
-func (r *headed) prepare(bucket string) {
+// read has open fill in what is kept of a record of a bucket, and works out what does not
+// need the view.
+func (r *headed) read(bucket string, open func(into any) (version uint64, err error)) error {
+	var into any = r
+	if bucket == store.Blocked {
+		into = &r.blocked
+	}
+	version, err := open(into)
+	if bucket == store.Blocked {
+		r.Head = r.blocked.Head
+	}
+	r.Version = version // which the record does not say
 	if bucket == store.Credentials {
 		r.traits = traitsOf(r.Side, r.Spec, r.Previous)
 		r.Spec, r.Previous = nil, nil
 	}
+	return err
 }
 
 // load reads the whole store. Records are unsealed on all cores and taken over in order.
@@ -121,16 +132,8 @@ func openBatch[T any](items []store.Sealed, last error, open func(*store.Sealed,
 
 // openRecord unseals a record of a bucket.
 func openRecord(bucket string) func(*store.Sealed, *headed) error {
-	return func(item *store.Sealed, r *headed) (err error) {
-		if bucket == store.Blocked {
-			err = item.Open(&r.blocked)
-			r.Head = r.blocked.Head
-		} else {
-			err = item.Open(r)
-			r.prepare(bucket)
-		}
-		r.Version = item.Version
-		return err
+	return func(item *store.Sealed, r *headed) error {
+		return r.read(bucket, func(into any) (uint64, error) { return item.Version, item.Open(into) })
 	}
 }
 

@@ -38,12 +38,8 @@ func (d *draft) refresh(ctx context.Context, s *store.Store, bucket, key string)
 	if bucket == store.Meta {
 		return d.refreshHead(ctx, s)
 	}
-	o := opened[headed]{key: key}
-	var into any = &o.record
-	if bucket == store.Blocked {
-		into = &o.record.blocked
-	}
-	version, err := s.Get(ctx, bucket, key, into)
+	r := new(headed)
+	err := r.read(bucket, func(into any) (uint64, error) { return s.Get(ctx, bucket, key, into) })
 	if errors.Is(err, store.ErrNotFound) {
 		d.drop(bucket, key)
 		return nil
@@ -51,13 +47,8 @@ func (d *draft) refresh(ctx context.Context, s *store.Store, bucket, key string)
 	if err != nil {
 		return err
 	}
-	if bucket == store.Blocked {
-		o.record.Head = o.record.blocked.Head
-	}
-	o.record.Version = version
-	o.record.prepare(bucket)
 	d.drop(bucket, key)
-	return d.put(bucket, &o.record)
+	return d.put(bucket, r)
 }
 
 // drop forgets a record. The name of one that was renamed elsewhere is found by its id.

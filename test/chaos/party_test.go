@@ -3,7 +3,6 @@ package chaos
 import (
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"strings"
@@ -11,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-rr/caddy-rr/internal/rrtest"
+	"github.com/caddy-rr/caddy-rr/internal/rrtest/loopback"
 )
 
 // What a party does when it fails.
@@ -30,69 +29,41 @@ const (
 
 // party is a server that the gateway depends on, and that can fail.
 type party struct {
-	t    *testing.T
-	name string
-	addr string
+	t      *testing.T
+	name   string
+	server loopback.Server
 	// note sees every request first, however it is answered.
 	note    func(*http.Request)
 	handler http.Handler
 
-	mu     sync.Mutex
-	server *http.Server
-	served chan struct{}
-	mode   string
-	over   chan struct{} // closed when the mode ends
+	mu   sync.Mutex
+	mode string
+	over chan struct{} // closed when the mode ends
 }
 
 func newParty(t *testing.T, name string, note func(*http.Request), handler http.Handler) *party {
 	t.Helper()
 	p := &party{t: t, name: name, note: note, handler: handler, over: make(chan struct{})}
-	p.addr = rrtest.Addr(rrtest.FreePort(t))
-	if err := p.listen(); err != nil {
+	p.server.Handler = p
+	if err := p.server.Up(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.down)
+	t.Cleanup(p.server.Down)
 	return p
 }
 
-func (p *party) url() string { return "http://" + p.addr }
-
-func (p *party) listen() error {
-	listener, err := net.Listen("tcp", p.addr)
-	if err != nil {
-		return err
-	}
-	server := &http.Server{Handler: p, ReadHeaderTimeout: patience, ErrorLog: log.New(io.Discard, "", 0)}
-	served := make(chan struct{})
-	p.mu.Lock()
-	p.server, p.served = server, served
-	p.mu.Unlock()
-	go func() { _ = server.Serve(listener); close(served) }()
-	return nil
-}
-
-// down ends all connections and refuses new ones.
-func (p *party) down() {
-	p.mu.Lock()
-	server, served := p.server, p.served
-	p.server = nil
-	p.mu.Unlock()
-	if server != nil {
-		_ = server.Close()
-		<-served // the port is free
-	}
-}
+func (p *party) url() string { return "http://" + p.server.Addr() }
 
 // up undoes down.
 func (p *party) up() {
-	if err := p.listen(); err != nil {
+	if err := p.server.Up(); err != nil {
 		p.t.Errorf("%s does not come back: %v", p.name, err)
 	}
 }
 
 // idle ends the connections that nobody uses.
 func (p *party) idle() {
-	p.down()
+	p.server.Down()
 	p.up()
 }
 
@@ -102,7 +73,7 @@ func (p *party) fail(mode string) {
 	p.mode = mode
 	p.mu.Unlock()
 	if mode == refuses {
-		p.down()
+		p.server.Down()
 	}
 }
 
@@ -169,7 +140,7 @@ func (p *party) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = io.WriteString(w, `{"error":"invalid_client"}`)
 	case redirects:
-		http.Redirect(w, r, "http://"+p.addr+"/elsewhere", http.StatusFound)
+		http.Redirect(w, r, p.url()+"/elsewhere", http.StatusFound)
 	case drips:
 		w.Header().Set("Content-Type", "application/json")
 		for range 25 { // longer than the gateway waits for tokens

@@ -8,7 +8,6 @@ package idp
 import (
 	"crypto/tls"
 	"encoding/json"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -36,14 +35,11 @@ const patience = 10 * time.Second
 type Provider struct {
 	t      testing.TB
 	scheme string
-	addr   string
 	path   string
-	tls    *tls.Config
 	now    func() time.Time
+	server loopback.Server
 
 	mu      sync.Mutex
-	server  *http.Server  // nil: down
-	served  chan struct{} // closed when server has ended
 	issuer  string
 	slash   bool
 	noOIDC  bool
@@ -63,7 +59,7 @@ type Option func(*Provider)
 func TLS(certificate tls.Certificate) Option {
 	return func(p *Provider) {
 		p.scheme = "https"
-		p.tls = &tls.Config{
+		p.server.TLS = &tls.Config{
 			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequestClientCert,
 		}
 	}
@@ -107,6 +103,7 @@ func New(t testing.TB, options ...Option) *Provider {
 	for _, o := range options {
 		o(p)
 	}
+	p.server.Handler = http.HandlerFunc(p.serve)
 	p.Up()
 	if p.issuer == "" {
 		p.issuer = p.URL()
@@ -119,7 +116,7 @@ func New(t testing.TB, options ...Option) *Provider {
 }
 
 // URL is where the provider is, with its path and without a slash at the end.
-func (p *Provider) URL() string { return p.scheme + "://" + p.addr + p.path }
+func (p *Provider) URL() string { return p.scheme + "://" + p.server.Addr() + p.path }
 
 // Issuer is the provider's name for itself, the `iss` of its tokens.
 func (p *Provider) Issuer() string { return p.issuer }
@@ -133,45 +130,13 @@ func (p *Provider) IntrospectionURL() string { return p.URL() + PathIntrospectio
 // Up starts the provider again, at the same port. It does nothing when it is up.
 func (p *Provider) Up() {
 	p.t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.server != nil {
-		return
-	}
-	if p.addr == "" {
-		port, err := loopback.Port()
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		p.addr = loopback.Addr(port)
-	}
-	listener, err := net.Listen("tcp", p.addr)
-	if err != nil {
+	if err := p.server.Up(); err != nil {
 		p.t.Fatalf("the identity provider does not start: %v", err)
 	}
-	server, served := &http.Server{Handler: http.HandlerFunc(p.serve), ReadHeaderTimeout: patience, TLSConfig: p.tls}, make(chan struct{})
-	p.server, p.served = server, served
-	go func() {
-		defer close(served)
-		if p.tls != nil {
-			_ = server.ServeTLS(listener, "", "")
-		} else {
-			_ = server.Serve(listener)
-		}
-	}()
 }
 
 // Down refuses connections, as a provider that is not there, and ends the ones there are.
-func (p *Provider) Down() {
-	p.mu.Lock()
-	server, served := p.server, p.served
-	p.server = nil
-	p.mu.Unlock()
-	if server != nil {
-		_ = server.Close()
-		<-served // the port is free
-	}
-}
+func (p *Provider) Down() { p.server.Down() }
 
 // serve counts the request, applies the faults and answers.
 func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {

@@ -169,7 +169,7 @@ func TestDiscoveryNamesIssuerAndKeySet(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := New(t, tt.options...)
-			origin := "http://" + p.addr
+			origin := "http://" + p.server.Addr()
 			for path, want := range map[string]int{tt.oauth: tt.hasOAuth, tt.openID: tt.hasOpenID} {
 				status, _, text := ask(t, origin+path)
 				if status != want {

@@ -50,15 +50,6 @@ func Port() (int, error) {
 // Addr is the loopback address with port, as in 127.0.0.1:8080.
 func Addr(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// Listen listens at a port of its own, at which the caller can listen again later.
-func Listen() (net.Listener, error) {
-	port, err := Port()
-	if err != nil {
-		return nil, err
-	}
-	return net.Listen("tcp", Addr(port))
-}
-
 // claim takes a block that no process has, beginning anywhere.
 func claim() error {
 	const blocks = (highest - lowest + 1) / block

@@ -2,6 +2,7 @@ package loopback
 
 import (
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -128,15 +129,31 @@ func TestTakenPortsAreLeftOut(t *testing.T) {
 	}
 }
 
-func TestListenAgain(t *testing.T) {
-	l, err := Listen()
-	if err != nil {
-		t.Fatal(err)
+func TestServerComesBack(t *testing.T) {
+	s := &Server{Handler: http.NotFoundHandler()}
+	t.Cleanup(s.Down)
+	client := &http.Client{Transport: new(http.Transport)}
+	t.Cleanup(client.CloseIdleConnections)
+	addr := ""
+	for range 3 {
+		for range 2 { // up twice is up
+			if err := s.Up(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if addr == "" {
+			addr = s.Addr()
+		}
+		res, err := client.Get("http://" + addr)
+		if err != nil || res.StatusCode != http.StatusNotFound || s.Addr() != addr {
+			t.Fatalf("%v, %v at %s", res, err, s.Addr())
+		}
+		res.Body.Close()
+		s.Down()
+		if res, err := client.Get("http://" + addr); err == nil {
+			res.Body.Close()
+			t.Error("it answers while it is down")
+		}
+		s.Down()
 	}
-	addr := l.Addr().String()
-	l.Close()
-	if l, err = net.Listen("tcp", addr); err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
 }
